@@ -1,0 +1,257 @@
+"""The database where research and trading meet: engine, every table, exact column types.
+
+One SQL database per world (SQLite in its folder, or DATABASE_URL). Tables change only by the
+Alembic migrations beside this file; `prepare` runs them once, before any server starts. Rows are
+written by the rooms they belong to.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.types import TypeDecorator
+
+from trading_assets.errors import MigrationNeeded, WrongWorld
+from trading_assets.settings import Settings
+from trading_assets.world import World
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A Decimal that comes back digit for digit: TEXT in SQLite, NUMERIC in PostgreSQL.
+
+    SQLAlchemy's own Numeric goes through a float in SQLite and loses digits. Text does not sort as
+    a number: order and compare in Python.
+    """
+
+    impl = sa.Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Text())
+        return dialect.type_descriptor(sa.Numeric(asdecimal=True))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, Decimal) or not value.is_finite():
+            raise ValueError(f"an exact column takes a finite Decimal, was {value!r}")
+        return format(value, "f") if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
+class UtcInstant(TypeDecorator[datetime]):
+    """An aware UTC moment, microseconds kept. A naive datetime is refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Text())
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"an instant needs a time zone, was {value.isoformat()} without one")
+        utc = value.astimezone(UTC)
+        # Fixed width, so that text order is time order.
+        return utc.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        assert isinstance(value, datetime)
+        return value.astimezone(UTC)
+
+
+metadata = sa.MetaData()
+
+world_table = sa.Table("world", metadata, sa.Column("name", sa.String(100), primary_key=True))
+
+signals = sa.Table(
+    "signals",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("market", sa.String(20), nullable=False),
+    sa.Column("profile", sa.String(20), nullable=False),
+    sa.Column("traded", sa.Boolean, nullable=False),
+    # Start of the closed candle that the signal stands on; null when there was none.
+    sa.Column("candle_time", UtcInstant),
+    sa.Column("created_at", UtcInstant, nullable=False),
+    sa.Column("expires_at", UtcInstant, nullable=False),
+    sa.Column("p_sell", sa.Float),
+    sa.Column("p_hold", sa.Float),
+    sa.Column("p_buy", sa.Float),
+    sa.Column("predicted_class", sa.String(4)),
+    sa.Column("confidence", sa.Float),
+    sa.Column("decision", sa.String(4), nullable=False),
+    sa.Column("reason", sa.String(40), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("ev_net", sa.Float),
+    sa.Column("close", ExactDecimal),
+    sa.Column("sigma", sa.Float),
+    sa.Column("stop_loss", ExactDecimal),
+    sa.Column("take_profit", ExactDecimal),
+    sa.Column("timeout_seconds", sa.Integer),
+    sa.Column("model_version", sa.String(100)),
+    sa.Column("model_trained_at", UtcInstant),
+    sa.Column("model_confirmed_at", UtcInstant),
+    sa.Column("skill", sa.Float),
+    # Null when the run was not a Dagster run.
+    sa.Column("run_id", sa.String(64)),
+)
+sa.Index("signals_by_market", signals.c.market, signals.c.profile, signals.c.created_at)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("market", sa.String(20), nullable=False),
+    sa.Column("profile", sa.String(20), nullable=False),
+    sa.Column("passed", sa.Boolean, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("decided_at", UtcInstant, nullable=False),
+    sa.Column("model_version", sa.String(100)),
+    sa.Column("run_id", sa.String(64)),
+)
+sa.Index(
+    "verdicts_by_subject",
+    verdicts.c.kind,
+    verdicts.c.market,
+    verdicts.c.profile,
+    verdicts.c.decided_at,
+)
+
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("name", sa.String(60), primary_key=True),
+    sa.Column("beat_at", UtcInstant, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("created_at", UtcInstant, nullable=False),
+    sa.Column("severity", sa.String(10), nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False),
+    # One alert per key: the same fact reported twice is one row.
+    sa.Column("dedupe_key", sa.String(200), nullable=False, unique=True),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("sent_at", UtcInstant),
+)
+
+
+def database_url(settings: Settings, world: World) -> str:
+    """The database's URL; may hold a password, so never print it."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{world.database}"
+
+
+def connect(url: str) -> Engine:
+    """An engine with the rules of this project: WAL, busy timeout, FULL synchronous for SQLite."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg2")
+    engine = sa.create_engine(parsed, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver would start deferred transactions of its own; `_begin_immediate` starts ours.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
+    """One write transaction, committed at the end or rolled back whole.
+
+    In SQLite it is BEGIN IMMEDIATE: it waits for its turn at the start, where a deferred
+    transaction that upgrades to a write fails at once under load (measured). Keep nothing slow,
+    and no network call, inside.
+    """
+    with engine.begin() as connection:
+        yield connection
+
+
+def _begin_immediate(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN" if options.get("read_only") else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """One consistent view of the database; takes no write lock."""
+    with engine.connect().execution_options(read_only=True) as connection:
+        yield connection
+
+
+def prepare(engine: Engine, world: World) -> None:
+    """Bring the schema to this version and claim the database for `world`.
+
+    Run once before any server starts: migrations that race each other fail. Raises WrongWorld
+    when the database is another world's.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    with write(engine) as connection:
+        names = connection.execute(sa.select(world_table.c.name)).scalars().all()
+        if not names:
+            connection.execute(world_table.insert().values(name=world.name))
+        elif names != [world.name]:
+            raise WrongWorld(f"the database belongs to the world {names[0]}, not to {world.name}")
+
+
+def open_database(settings: Settings, world: World) -> Engine:
+    """The prepared database of `world`.
+
+    Raises MigrationNeeded when it was never prepared, WrongWorld when it is another world's.
+    """
+    engine = connect(database_url(settings, world))
+    try:
+        with read(engine) as connection:
+            names = connection.execute(sa.select(world_table.c.name)).scalars().all()
+    except (sa.exc.OperationalError, sa.exc.ProgrammingError) as exc:
+        raise MigrationNeeded(
+            f"the database of the world {world.name} is not prepared: run `make setup`"
+        ) from exc
+    if names != [world.name]:
+        raise WrongWorld(f"the database belongs to the world {names}, not to {world.name}")
+    return engine

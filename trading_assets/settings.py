@@ -1,0 +1,330 @@
+"""Every knob, typed and validated, from the environment and `.env`.
+
+A wrong value is refused at start with its name, the value and the rule. Secrets are `SecretStr`
+and are never printed. What a setting is used for is said beside it; nothing else reads the
+environment.
+"""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.functional_validators import BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from trading_assets.errors import SettingsError
+
+UPBIT_URL = "https://api.upbit.com"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class TradingMode(StrEnum):
+    """Whose prices, whose money: see docs/architecture.md."""
+
+    SANDBOX = "sandbox"
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class ProfileName(StrEnum):
+    SCALP = "scalp"
+    SWING = "swing"
+
+
+class Recipe(StrEnum):
+    """How a model is made."""
+
+    LIGHTGBM = "lightgbm"
+    LOGISTIC = "logistic"
+    ENSEMBLE = "ensemble"
+
+
+class SequenceView(StrEnum):
+    """What a model is given of the 24 x 46 sequence."""
+
+    SUMMARY = "summary"
+    LAST = "last"
+    FLAT = "flat"
+
+
+def _comma_separated(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+Ratio = Annotated[Decimal, Field(gt=0, lt=1)]
+Share = Annotated[Decimal, Field(ge=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+MarketCode = Annotated[str, Field(pattern=r"^KRW-[A-Z0-9]{1,15}$")]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScalpSettings(_Group):
+    """Profile `scalp`: the user's rules."""
+
+    interval_minutes: int = 5
+    stop_loss: Ratio = Decimal("0.02")
+    take_profit: Ratio = Decimal("0.02")
+    timeout_minutes: Annotated[int, Field(gt=0)] = 30
+    min_confidence: Share = Decimal("0.5")
+    min_ev_costs: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    history_days: Annotated[int, Field(gt=0)] = 120
+    min_history_days: Annotated[int, Field(gt=0)] = 60
+    calibration_days: Annotated[int, Field(gt=0)] = 15
+    gate_days: Annotated[int, Field(gt=0)] = 14
+
+
+class SwingSettings(_Group):
+    """Profile `swing`: what the measurements support."""
+
+    interval_minutes: int = 60
+    barrier_k: Annotated[Decimal, Field(gt=0)] = Decimal(1)
+    barrier_floor_costs: Annotated[Decimal, Field(gt=0)] = Decimal(2)
+    timeout_minutes: Annotated[int, Field(gt=0)] = 720
+    min_confidence: Share = Decimal(0)
+    min_ev_costs: Annotated[Decimal, Field(ge=0)] = Decimal(1)
+    history_days: Annotated[int, Field(gt=0)] | None = None
+    min_history_days: Annotated[int, Field(gt=0)] = 400
+    calibration_days: Annotated[int, Field(gt=0)] = 180
+    gate_days: Annotated[int, Field(gt=0)] = 30
+
+
+class SyntheticSettings(_Group):
+    """The synthetic market of the sandbox; each change of these is another world."""
+
+    seed: Annotated[int, Field(ge=0)] = 7
+    edge: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(1)
+    volatility: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(1)
+
+
+class Settings(BaseSettings):
+    """The effective settings of this process. Build with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # Where things are. Relative folders are taken from `home`.
+    home: Path = Field(default=Path(), validation_alias="TRADING_ASSETS_HOME")
+    data_dir: Path = Path("data")
+    mlruns_dir: Path = Path("mlruns")
+    database_url: SecretStr | None = None  # default: SQLite in the world's folder
+    assets_url: str | None = None  # features, sequences, labels; default: the world's folder
+
+    # What is traded, and how.
+    trading_mode: TradingMode = TradingMode.SANDBOX
+    profile: ProfileName = ProfileName.SCALP
+    profiles: Annotated[tuple[ProfileName, ...], NoDecode, BeforeValidator(_comma_separated)] = (
+        ProfileName.SCALP,
+        ProfileName.SWING,
+    )
+    markets: Annotated[tuple[MarketCode, ...], NoDecode, BeforeValidator(_comma_separated)] = (
+        "KRW-BTC",
+        "KRW-ETH",
+        "KRW-XRP",
+        "KRW-SOL",
+    )
+    scalp: ScalpSettings = ScalpSettings()
+    swing: SwingSettings = SwingSettings()
+    fee_rate: Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))] = Decimal("0.0005")
+    min_slippage_rate: Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))] = Decimal("0.0003")
+
+    # Models.
+    recipe: Recipe = Recipe.LIGHTGBM
+    sequence_view: SequenceView = SequenceView.SUMMARY
+    seeds: Annotated[int, Field(ge=1, le=50)] = 5
+    base_seed: Annotated[int, Field(ge=0)] = 20260101
+    retrain_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
+    entries_stop_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(48)
+
+    # The exchange.
+    exchange_url: str | None = None  # default: the paper exchange, in `live` Upbit
+    candle_requests_per_second: Annotated[Decimal, Field(gt=0, le=10)] | None = None
+    request_timeout_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
+    upbit_access_key: SecretStr | None = None
+    upbit_secret_key: SecretStr | None = None
+    enable_live_orders: str | None = None
+
+    # The sandbox's prices: synthetic, or one recording.
+    synthetic: SyntheticSettings = SyntheticSettings()
+    recorded: Path | None = None  # a folder of <market>-<interval>.parquet
+    recorded_interval_minutes: int = 60
+    recorded_live_days: Annotated[int, Field(ge=0)] | None = None  # default 7 (60m), 3 (1m)
+
+    # Signals.
+    closing_candle_delay_seconds: Annotated[Decimal, Field(ge=0, le=60)] = Decimal(5)
+    closing_candle_wait_seconds: Annotated[Decimal, Field(ge=0, le=120)] = Decimal(20)
+
+    # Servers, all on 127.0.0.1.
+    dagster_port: Port = 3000
+    mlflow_port: Port = 5000
+    paper_exchange_port: Port = 8700
+
+    @model_validator(mode="after")
+    def _rules_between_settings(self) -> Self:
+        if not self.markets:
+            raise ValueError("MARKETS must name at least one market")
+        for name, values in (("MARKETS", self.markets), ("PROFILES", self.profiles)):
+            twice = sorted({str(v) for v in values if values.count(v) > 1})
+            if twice:
+                raise ValueError(f"{name} must name each once, has {', '.join(twice)} twice")
+        if self.profile not in self.profiles:
+            raise ValueError(
+                f"PROFILE={self.profile} must be one of PROFILES={','.join(self.profiles)}"
+            )
+        if self.recorded is not None:
+            if self.trading_mode is not TradingMode.SANDBOX:
+                raise ValueError(
+                    f"RECORDED={self.recorded} only goes with TRADING_MODE=sandbox, "
+                    f"was {self.trading_mode}"
+                )
+            if self.recorded_interval_minutes not in (1, 60):
+                raise ValueError(
+                    "RECORDED_INTERVAL_MINUTES must be 1 or 60, was "
+                    f"{self.recorded_interval_minutes}"
+                )
+            if self.profile not in self.active_profiles:
+                raise ValueError(
+                    f"PROFILE={self.profile} needs {self.profile_interval_minutes(self.profile)}"
+                    f"-minute candles, the recording has {self.recorded_interval_minutes}-minute "
+                    "ones: set PROFILE=swing"
+                )
+        if self.entries_stop_after_hours < self.retrain_after_hours:
+            raise ValueError(
+                f"ENTRIES_STOP_AFTER_HOURS={self.entries_stop_after_hours} must not be below "
+                f"RETRAIN_AFTER_HOURS={self.retrain_after_hours}"
+            )
+        self._check_exchange_host()
+        return self
+
+    def _check_exchange_host(self) -> None:
+        """A real host only in `live`, and only Upbit's; anything else is a wrong order away."""
+        host = urlsplit(self.exchange_base_url).hostname
+        if self.trading_mode is TradingMode.LIVE:
+            if self.exchange_base_url != UPBIT_URL:
+                raise ValueError(
+                    f"EXCHANGE_URL must be {UPBIT_URL} in live mode, was {self.exchange_base_url}"
+                )
+        elif host not in LOOPBACK_HOSTS:
+            raise ValueError(
+                f"EXCHANGE_URL must be on this machine (127.0.0.1) in {self.trading_mode} mode, "
+                f"was {self.exchange_base_url}"
+            )
+
+    @property
+    def exchange_base_url(self) -> str:
+        """Scheme, host and port of the exchange, no trailing slash."""
+        if self.exchange_url is not None:
+            return self.exchange_url.rstrip("/")
+        if self.trading_mode is TradingMode.LIVE:
+            return UPBIT_URL
+        return f"http://127.0.0.1:{self.paper_exchange_port}"
+
+    @property
+    def candle_rate(self) -> Decimal:
+        """Candle requests a second: below Upbit's 10 against Upbit, 10 in the sandbox."""
+        if self.candle_requests_per_second is not None:
+            return self.candle_requests_per_second
+        return Decimal(10) if self.trading_mode is TradingMode.SANDBOX else Decimal(8)
+
+    def profile_interval_minutes(self, name: ProfileName) -> int:
+        group = self.scalp if name is ProfileName.SCALP else self.swing
+        return group.interval_minutes
+
+    @property
+    def active_profiles(self) -> tuple[ProfileName, ...]:
+        """The profiles that the price source can serve: a recording has no finer candles."""
+        if self.recorded is None:
+            return self.profiles
+        return tuple(
+            p
+            for p in self.profiles
+            if self.profile_interval_minutes(p) % self.recorded_interval_minutes == 0
+        )
+
+    @property
+    def live_days(self) -> int:
+        """Days of a recording that lie ahead of its first start."""
+        if self.recorded_live_days is not None:
+            return self.recorded_live_days
+        return 7 if self.recorded_interval_minutes == 60 else 3
+
+    @cached_property
+    def root(self) -> Path:
+        """The project's folder, absolute."""
+        return self.home.expanduser().resolve()
+
+    def under_root(self, path: Path) -> Path:
+        """`path`, absolute; relative ones are taken from the project's folder."""
+        expanded = path.expanduser()
+        return expanded if expanded.is_absolute() else self.root / expanded
+
+
+def project_home() -> Path:
+    """The project's folder: TRADING_ASSETS_HOME, else the checkout this package lies in."""
+    named = os.environ.get("TRADING_ASSETS_HOME")
+    if named:
+        return Path(named).expanduser().resolve()
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "workspace.yaml").exists() else Path.cwd()
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from `overrides` (by field name), the environment, then `.env` of the home folder.
+
+    Raises SettingsError naming each wrong setting, its value and the rule it breaks.
+    """
+    home = project_home()
+    values: dict[str, Any] = {"TRADING_ASSETS_HOME": home, **(overrides or {})}
+    try:
+        return Settings(_env_file=home / ".env", **values)
+    except ValidationError as exc:
+        raise SettingsError(_explain(exc)) from None
+
+
+def effective_settings(settings: Settings) -> dict[str, str]:
+    """Every setting by its environment name, secrets hidden, for a person to read."""
+    shown: dict[str, str] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        label = "TRADING_ASSETS_HOME" if name == "home" else name.upper()
+        if isinstance(value, BaseModel):
+            for inner, inner_value in value:
+                shown[f"{label}__{inner.upper()}"] = _shown(inner_value)
+        else:
+            shown[label] = _shown(value)
+    return shown
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return "********"
+    if isinstance(value, tuple):
+        return ",".join(str(v) for v in value)
+    return str(value)
+
+
+_SECRET_NAMES = frozenset({"UPBIT_ACCESS_KEY", "UPBIT_SECRET_KEY", "DATABASE_URL"})
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False):
+        place = "__".join(str(p) for p in problem["loc"] if not isinstance(p, int)).upper()
+        rule = problem["msg"].removeprefix("Value error, ")
+        if not place:
+            lines.append(rule)
+            continue
+        value = "********" if place in _SECRET_NAMES else repr(problem["input"])
+        lines.append(f"{place} was {value}: {rule}")
+    return "\n".join(lines)

@@ -1,0 +1,108 @@
+"""The world of a start: which prices and whose money everything it makes belongs to.
+
+Every store lies under `data/<world>/` and `mlruns/<world>/`, carries the world's name and refuses
+another, so that a model of synthetic prices can never serve real ones.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from trading_assets.errors import WrongWorld
+from trading_assets.settings import Settings, TradingMode
+
+_MARKER = "WORLD"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A world's name and its folders (absolute)."""
+
+    name: str
+    data: Path
+    mlruns: Path
+
+    @property
+    def candles(self) -> Path:
+        return self.data / "candles"
+
+    @property
+    def assets(self) -> Path:
+        """Features, sequences and labels."""
+        return self.data / "assets"
+
+    @property
+    def champions(self) -> Path:
+        """The served models."""
+        return self.data / "champions"
+
+    @property
+    def models(self) -> Path:
+        """Challengers and their evaluation, per market and profile."""
+        return self.data / "models"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.data / "dagster"
+
+    @property
+    def database(self) -> Path:
+        return self.data / "trading_assets.sqlite"
+
+    @property
+    def exchange(self) -> Path:
+        """The paper exchange's own state."""
+        return self.data / "paper_exchange"
+
+    @property
+    def run(self) -> Path:
+        """Process files of `trading-assets run`: configuration, logs, pid."""
+        return self.data / "run"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return f"sqlite:///{self.mlruns / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.mlruns / "artifacts"
+
+
+def world_of(settings: Settings) -> World:
+    """The world that `settings` describe. Touches no file."""
+    name = _name(settings)
+    return World(
+        name=name,
+        data=settings.under_root(settings.data_dir) / name,
+        mlruns=settings.under_root(settings.mlruns_dir) / name,
+    )
+
+
+def _name(settings: Settings) -> str:
+    if settings.trading_mode is not TradingMode.SANDBOX:
+        return settings.trading_mode.value
+    if settings.recorded is not None:
+        folder = settings.under_root(settings.recorded).resolve().name
+        return f"recorded-{folder}-{settings.recorded_interval_minutes}m"
+    parameters = json.dumps(settings.synthetic.model_dump(mode="json"), sort_keys=True)
+    return f"sandbox-{hashlib.sha256(parameters.encode()).hexdigest()[:8]}"
+
+
+def claim(folder: Path, world: str) -> None:
+    """Make `folder` and mark it as `world`'s. Raises WrongWorld when it is another's.
+
+    Safe to call from several processes at once: the marker is swapped in whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder / _MARKER
+    try:
+        owner = marker.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        draft = folder / f".{_MARKER}.{os.getpid()}"
+        draft.write_text(world + "\n", encoding="utf-8")
+        draft.replace(marker)
+        return
+    if owner != world:
+        raise WrongWorld(f"{folder} belongs to the world {owner}, not to {world}")
