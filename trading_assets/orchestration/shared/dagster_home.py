@@ -1,0 +1,45 @@
+"""Whether a Dagster home is the world's: history written to another one is lost or misleading.
+
+Here: the rule and its sentence. The resource `world` applies it to every run and tick.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trading_assets.errors import WrongWorld
+from trading_assets.world import World
+
+# Commands that execute in their own process, where a temporary Dagster home is easily missed.
+_EXECUTING_COMMANDS = frozenset({"asset", "job"})
+
+
+def require_dagster_home(home: Path | None, world: World) -> None:
+    """Raise WrongWorld, with the command that helps, unless `home` is the world's Dagster home.
+
+    home: the folder of the Dagster instance in use, None when there is no DAGSTER_HOME. A folder
+    elsewhere is the world's when its WORLD marker says so (one home for several hosts).
+    """
+    if home is not None and _belongs(home, world):
+        return
+    found = "DAGSTER_HOME is not set" if home is None else f"the Dagster home is {home}"
+    prepare = "" if world.dagster_home.is_dir() else "run `make setup` once, then "
+    raise WrongWorld(
+        f"this run belongs to the world {world.name}, but {found}, so nobody would see it: "
+        f"{prepare}use `make materialize`, or first `export DAGSTER_HOME={world.dagster_home}`"
+    )
+
+
+def is_executing_command(arguments: Sequence[str]) -> bool:
+    """True for `dagster asset ...` and `dagster job ...`, given the process's arguments."""
+    return (
+        len(arguments) > 1
+        and "dagster" in Path(arguments[0]).parts[-2:]
+        and arguments[1] in _EXECUTING_COMMANDS
+    )
+
+
+def _belongs(home: Path, world: World) -> bool:
+    if home.resolve() == world.dagster_home.resolve():
+        return True
+    marker = home / "WORLD"
+    return marker.is_file() and marker.read_text(encoding="utf-8").strip() == world.name

@@ -1,0 +1,62 @@
+"""Resources both code locations use: shells that only build the project's plain objects.
+
+An asset or sensor asks for `settings`, `clock`, `world` or `database` and gets the plain object, so
+that a test hands in its own. Everything is built from the resource `settings`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dagster as dg
+from sqlalchemy.engine import Engine
+
+from trading_assets.clock import Clock, SystemClock
+from trading_assets.database import open_database
+from trading_assets.errors import WrongWorld
+from trading_assets.orchestration.shared.dagster_home import (
+    is_executing_command,
+    require_dagster_home,
+)
+from trading_assets.settings import Settings
+from trading_assets.world import World, world_of
+
+
+@dg.resource(required_resource_keys={"settings"}, description="The world that this run belongs to.")
+def world_resource(context: dg.InitResourceContext) -> World:
+    world = world_of(context.resources.settings)
+    assert context.instance is not None, "a run or a tick has an instance"
+    require_dagster_home(Path(context.instance.root_directory), world)
+    return world
+
+
+@dg.resource(required_resource_keys={"settings", "world"}, description="The database of the world.")
+def database_resource(context: dg.InitResourceContext) -> Iterator[Engine]:
+    engine = open_database(context.resources.settings, context.resources.world)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def shared_resources(settings: Settings, clock: Clock | None = None) -> Mapping[str, object]:
+    """The resources `settings`, `clock`, `world` and `database`."""
+    return {
+        "settings": settings,
+        "clock": SystemClock() if clock is None else clock,
+        "world": world_resource,
+        "database": database_resource,
+    }
+
+
+def stop_lost_command(settings: Settings, arguments: list[str]) -> None:
+    """End a bare `dagster asset ...` without the world's Dagster home by one sentence.
+
+    The resource `world` refuses it too, but its sentence would be buried in Dagster's log.
+    """
+    if is_executing_command(arguments):
+        named = os.environ.get("DAGSTER_HOME")
+        try:
+            require_dagster_home(Path(named) if named else None, world_of(settings))
+        except WrongWorld as exc:
+            raise SystemExit(str(exc)) from exc

@@ -1,0 +1,5 @@
+"""The trading code location: `dagster ... -m trading_assets.orchestration.trading`."""
+
+from trading_assets.orchestration.trading.definitions import defs
+
+__all__ = ["defs"]

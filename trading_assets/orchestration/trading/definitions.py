@@ -1,0 +1,24 @@
+"""What Dagster is told about trading. Stays light: no pandas, no numpy, no exchange client.
+
+Trading reads signals from the database and shares no code location with research: nothing that
+happens there may delay a stop-loss.
+"""
+
+import dagster as dg
+
+from trading_assets.clock import Clock
+from trading_assets.orchestration.shared.resources import shared_resources
+from trading_assets.orchestration.trading.sensors import trading_status_sensor
+from trading_assets.settings import Settings, load_settings
+
+
+def trading_definitions(settings: Settings, clock: Clock | None = None) -> dg.Definitions:
+    """The trading code location under `settings`."""
+    return dg.Definitions(
+        sensors=[trading_status_sensor],
+        resources=shared_resources(settings, clock),
+        executor=dg.in_process_executor,
+    )
+
+
+defs = trading_definitions(load_settings())
