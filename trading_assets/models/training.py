@@ -1,0 +1,393 @@
+"""From a data set to a twin, a served model and what they are worth.
+
+One way to fit (`_Fitter`: a LightGBM per seed and / or a logistic regression) is applied to every
+part of the split in turn: rounds by early stopping, calibration folds, twin, served refit. One
+thread, deterministic: the same data gives the same model, bit for bit. Not here: which model
+becomes champion (`promotion.py`), where it is stored (`champions.py`, `registry.py`).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from trading_assets.clock import as_utc
+from trading_assets.features.sequences import SEQUENCE_LENGTH
+from trading_assets.models.baselines import LogisticModel, class_prior, fit_logistic
+from trading_assets.models.calibration import (
+    NOT_CALIBRATED,
+    Calibration,
+    fit_calibration,
+)
+from trading_assets.models.dataset import Dataset, require_history, split_of
+from trading_assets.models.evaluation import Evaluation, evaluate, row_losses
+from trading_assets.models.metadata import model_metadata
+from trading_assets.models.model import ClassReturns, Model, vote
+from trading_assets.models.splits import Split, audit_split
+from trading_assets.models.trained import Baselines, GateRows, Trained
+from trading_assets.rules.profile import Profile
+from trading_assets.settings import Recipe
+
+__all__ = ["LIGHTGBM_PARAMETERS", "FitProgress", "GateRows", "Trained", "train"]
+
+FloatArray = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+MAX_ROUNDS = 150
+PATIENCE = 20
+# Tiny trees on much history: modelling.md section 2 (127 leaves: skill -17 %, 5 leaves: +12 %).
+LIGHTGBM_PARAMETERS: Mapping[str, Any] = {
+    "objective": "multiclass",
+    "num_class": 3,
+    "num_leaves": 5,
+    "learning_rate": 0.06,
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "min_data_in_leaf": 150,
+    "max_bin": 63,
+    "feature_pre_filter": False,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+# Class means of returns are shrunk as if so many independent trades had shown the mean of all.
+_SHRINKAGE_TRADES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class FitProgress:
+    """`done` of `total` fits are made, the last one for `part`."""
+
+    done: int
+    total: int
+    part: str
+
+
+OnFit = Callable[[FitProgress], None]
+
+
+def train(
+    dataset: Dataset,
+    profile: Profile,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    on_fit: OnFit | None = None,
+    *,
+    trained_at: datetime | None = None,
+    max_rounds: int = MAX_ROUNDS,
+) -> Trained:
+    """Train twin and served model of `dataset` and judge the twin on its gate window.
+
+    seeds: one LightGBM each, their probabilities are averaged. trained_at: written into the
+    metadata (default: the close of the last candle). Raises NotEnoughHistory below the profile's
+    minimum, ValueError when a part of the split would be empty or has a single class.
+    """
+    require_history(dataset, profile)
+    split = split_of(dataset, profile)
+    audit = audit_split(
+        split,
+        dataset.open_time,
+        dataset.end_time,
+        interval=dataset.interval,
+        window=SEQUENCE_LENGTH,
+    )
+    timings: dict[str, float] = {}
+    with _timed(timings, "binning"):
+        fitter = _Fitter.of(dataset, recipe, tuple(seeds), split, on_fit)
+    with _timed(timings, "rounds"):
+        rounds = fitter.rounds(split, max_rounds)
+    overlap = profile.horizon_candles
+    with _timed(timings, "calibration"):
+        raw, calibration_rows = _calibration_folds(fitter, split, rounds, overlap)
+        calibration = fit_calibration(raw, calibration_rows.y, overlap)
+    with _timed(timings, "twin"):
+        twin_parts = fitter.fit(split.twin, rounds, "twin")
+        raw_gate = twin_parts.predict(dataset.x[split.gate])
+    with _timed(timings, "baselines"):
+        baselines = _baselines(dataset, split.twin, twin_parts.logistic)
+        gate_rows = _rows(dataset, split.gate, calibration.apply(raw_gate), baselines)
+        logistic_loss = row_losses(
+            baselines.logistic.probabilities(dataset.x[split.gate]), gate_rows.y
+        )
+    with _timed(timings, "evaluation"):
+        importance = feature_importance(twin_parts.boosters, dataset)
+        evaluation = _evaluated(gate_rows, importance, seeds[0], logistic_loss)
+        calibration_evaluation = _evaluated(calibration_rows, importance, seeds[0])
+    with _timed(timings, "served"):
+        everything = np.arange(len(dataset))
+        served_parts = fitter.fit(everything, rounds, "served")
+        seen_raw = np.concatenate([raw, raw_gate])
+        seen_y = np.concatenate([calibration_rows.y, gate_rows.y])
+        served_calibration = fit_calibration(seen_raw, seen_y, overlap)
+
+    moment = as_utc(trained_at) if trained_at is not None else _last_close(dataset)
+
+    def model(role: str, parts: "_Parts", rows: Rows, calibrated: Calibration) -> Model:
+        returns = class_returns(dataset.take(rows), overlap)
+        return Model(
+            recipe=recipe,
+            columns=dataset.columns,
+            boosters=parts.texts(rounds),
+            logistic=parts.logistic,
+            calibration=calibrated,
+            returns=returns,
+            metadata=model_metadata(
+                dataset.take(rows),
+                profile,
+                role=role,
+                recipe=recipe,
+                seeds=seeds,
+                rounds=rounds,
+                parameters=LIGHTGBM_PARAMETERS,
+                calibration=calibrated,
+                returns=returns,
+                trained_at=moment,
+            ),
+        )
+
+    with _timed(timings, "packing"):
+        return Trained(
+            twin=model("twin", twin_parts, split.twin, calibration),
+            served=model("served", served_parts, everything, served_calibration),
+            rounds=rounds,
+            baselines=baselines,
+            evaluation=evaluation,
+            gate_rows=gate_rows,
+            calibration_evaluation=calibration_evaluation,
+            calibration_rows=calibration_rows,
+            audit=audit,
+            split={
+                "fit": len(split.fit),
+                "early_stop": len(split.early_stop),
+                "calibration": sum(len(f.test) for f in split.calibration),
+                "calibration_folds": len(split.calibration),
+                "twin": len(split.twin),
+                "gate": len(split.gate),
+                "served": len(dataset),
+            },
+            timings=timings,
+        )
+
+
+def class_returns(dataset: Dataset, overlap: int) -> ClassReturns:
+    """Mean net returns by class, shrunk to the mean of all rows.
+
+    n rows of a class count as n / overlap independent trades, beside 30 at the overall mean.
+    """
+
+    def means(net: FloatArray) -> tuple[float, float, float]:
+        everyone = float(net.mean())
+        values = []
+        for c in range(3):
+            chosen = net[dataset.y == c]
+            trades = len(chosen) / overlap
+            total = trades * float(chosen.mean()) if len(chosen) else 0.0
+            values.append((total + _SHRINKAGE_TRADES * everyone) / (trades + _SHRINKAGE_TRADES))
+        return values[0], values[1], values[2]
+
+    return ClassReturns(long=means(dataset.long_net), short=means(dataset.short_net))
+
+
+def feature_importance(boosters: Sequence[lgb.Booster], dataset: Dataset) -> dict[str, float]:
+    """Share of the total gain per feature of the catalogue, over all boosters; empty without any.
+
+    A feature's columns (mean, sd, last, ...) are added up: column j belongs to feature j mod 46.
+    """
+    if not boosters:
+        return {}
+    gain = np.zeros(len(dataset.features))
+    for booster in boosters:
+        columns = booster.feature_importance("gain").reshape(-1, len(dataset.features))
+        gain += columns.sum(axis=0)
+    total = gain.sum() or 1.0
+    return {name: float(g / total) for name, g in zip(dataset.features, gain, strict=True)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """One fit: a booster per seed and / or a logistic regression."""
+
+    boosters: tuple[lgb.Booster, ...]
+    logistic: LogisticModel | None
+
+    def predict(self, x: NDArray[np.float32]) -> FloatArray:
+        return vote(self.boosters, self.logistic, x)
+
+    def texts(self, rounds: int) -> tuple[str, ...]:
+        return tuple(b.model_to_string(num_iteration=rounds) for b in self.boosters)
+
+
+@dataclass(slots=True, eq=False)
+class _Fitter:
+    """Fits a recipe on any rows of one data set, whose columns are binned once.
+
+    The bin edges come from the oldest part of the split alone, so no later row shapes them.
+    """
+
+    dataset: Dataset
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    binned: lgb.Dataset | None
+    total: int
+    on_fit: OnFit | None
+    done: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        recipe: Recipe,
+        seeds: tuple[int, ...],
+        split: Split,
+        on_fit: OnFit | None,
+    ) -> "_Fitter":
+        if not seeds:
+            raise ValueError("training needs at least one seed")
+        if recipe is Recipe.LOGISTIC:
+            return cls(dataset, recipe, seeds, None, 2 + len(split.calibration), on_fit)
+        oldest = lgb.Dataset(
+            dataset.x[split.fit], dataset.y[split.fit], params=dict(LIGHTGBM_PARAMETERS)
+        )
+        binned = lgb.Dataset(
+            dataset.x, dataset.y, reference=oldest, params=dict(LIGHTGBM_PARAMETERS)
+        ).construct()
+        return cls(dataset, recipe, seeds, binned, 3 + len(split.calibration), on_fit)
+
+    def rounds(self, split: Split, max_rounds: int) -> int:
+        """Rounds by early stopping on the purged last part of train: the seeds' mean, at least 1.
+
+        0 for a recipe without trees.
+        """
+        if self.binned is None:
+            return 0
+        train_set = self.binned.subset(split.fit.tolist()).construct()
+        valid_set = self.binned.subset(split.early_stop.tolist()).construct()
+        best = [
+            lgb.train(
+                self._parameters(seed),
+                train_set,
+                num_boost_round=max_rounds,
+                valid_sets=[valid_set],
+                callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+            ).best_iteration
+            for seed in self.seeds
+        ]
+        self._report("rounds")
+        return max(1, round(float(np.mean(best))))
+
+    def fit(self, rows: Rows, rounds: int, part: str) -> _Parts:
+        """The recipe on `rows`."""
+        boosters: tuple[lgb.Booster, ...] = ()
+        if self.binned is not None:
+            chosen = (
+                self.binned if len(rows) == len(self.dataset) else self.binned.subset(rows.tolist())
+            ).construct()
+            boosters = tuple(
+                lgb.train(self._parameters(seed), chosen, num_boost_round=rounds)
+                for seed in self.seeds
+            )
+        logistic = None
+        if self.recipe is not Recipe.LIGHTGBM:
+            logistic = fit_logistic(
+                self.dataset.x[rows], self.dataset.y[rows], self.dataset.last_columns
+            )
+        self._report(part)
+        return _Parts(boosters, logistic)
+
+    def _parameters(self, seed: int) -> dict[str, Any]:
+        return {**LIGHTGBM_PARAMETERS, "seed": seed}
+
+    def _report(self, part: str) -> None:
+        self.done += 1
+        if self.on_fit is not None:
+            self.on_fit(FitProgress(self.done, self.total, part))
+
+
+def _calibration_folds(
+    fitter: _Fitter, split: Split, rounds: int, overlap: int
+) -> tuple[FloatArray, GateRows]:
+    """Raw out-of-sample probabilities of the calibration window, and the rows as they would have
+    been served: each fold calibrated with the folds before it only."""
+    dataset = fitter.dataset
+    raw: list[FloatArray] = []
+    rows: list[GateRows] = []
+    for place, fold in enumerate(split.calibration):
+        parts = fitter.fit(fold.train, rounds, f"calibration {place}")
+        calibration = NOT_CALIBRATED
+        if raw:
+            calibration = fit_calibration(
+                np.concatenate(raw), np.concatenate([r.y for r in rows]), overlap
+            )
+        raw.append(parts.predict(dataset.x[fold.test]))
+        baselines = _baselines(dataset, fold.train, None, with_logistic=False)
+        rows.append(_rows(dataset, fold.test, calibration.apply(raw[-1]), baselines))
+    joined = rows[0]
+    for more in rows[1:]:
+        joined = joined.followed_by(more)
+    return np.concatenate(raw), joined
+
+
+def _baselines(
+    dataset: Dataset, rows: Rows, logistic: LogisticModel | None, *, with_logistic: bool = True
+) -> Baselines:
+    x, y = dataset.x[rows], dataset.y[rows]
+    volatility = fit_logistic(x, y, dataset.volatility_columns, c=1.0)
+    if logistic is None:
+        logistic = fit_logistic(x, y, dataset.last_columns) if with_logistic else volatility
+    return Baselines(class_prior(y), volatility, logistic)
+
+
+def _rows(dataset: Dataset, rows: Rows, p: FloatArray, baselines: Baselines) -> GateRows:
+    y = dataset.y[rows]
+    return GateRows(
+        open_time=dataset.open_time[rows],
+        y=y,
+        p=p,
+        loss_model=row_losses(p, y),
+        loss_prior=row_losses(baselines.prior, y),
+        loss_volatility=row_losses(baselines.volatility.probabilities(dataset.x[rows]), y),
+        long_net=dataset.long_net[rows],
+        short_net=dataset.short_net[rows],
+    )
+
+
+def _evaluated(
+    rows: GateRows,
+    importance: Mapping[str, float],
+    seed: int,
+    loss_logistic: FloatArray | None = None,
+) -> Evaluation:
+    return evaluate(
+        open_time=rows.open_time,
+        y=rows.y,
+        p=rows.p,
+        loss_prior=rows.loss_prior,
+        loss_volatility=rows.loss_volatility,
+        loss_logistic=loss_logistic,
+        importance=importance,
+        seed=seed,
+    )
+
+
+def _last_close(dataset: Dataset) -> datetime:
+    close = dataset.closes[-1].astype("datetime64[us]").item()
+    return cast(datetime, close).replace(tzinfo=UTC)
+
+
+@contextmanager
+def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
+    """Add the CPU seconds of the block; no clock time, so no `Clock` is asked."""
+    start = time.process_time()
+    try:
+        yield
+    finally:
+        timings[step] = timings.get(step, 0.0) + time.process_time() - start
