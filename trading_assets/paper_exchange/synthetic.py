@@ -1,0 +1,389 @@
+"""The synthetic market of the sandbox: prices as a function of seed, parameters, market and time.
+
+Base candles of 5 minutes from a fixed epoch, made in blocks of 32 days whose random numbers come
+from a counter-based generator keyed by (seed, market, block); what one block hands to the next are
+the states of linear recursions, so every process computes the same history, whatever it was asked
+first and whenever it was started. Finer prices are bridges inside the candles (`inside.py`).
+
+The model, per step of 5 minutes:
+
+    u   = z + edge (k1 m1 + k2 m2)        standardised return; z has variance 1
+    m_i = l_i m_i + c_i u                 EWM of past u, half-lives of about 1 and 12 hours
+    r   = sigma u,  sigma = base x season x exp(h - var h)
+    h   = slow and fast autoregressions, in part common to all markets (clustered volatility)
+    x   = rho x + r                       log price around the market's level
+
+z is the common factor, the market's own noise and rare jumps. The only predictability is the drift
+`edge (k1 m1 + k2 m2)`: momentum over an hour, reversal over half a day. (The pull of `rho` to the
+level, a half-life of 200 days, keeps prices at realistic levels for years; at 12 hours it explains
+about a thousandth of the variance of a return and no scale-free feature sees it.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from trading_assets.exchange.model import Interval
+from trading_assets.paper_exchange.grid import (
+    FloatArray,
+    round_to_tick,
+    seed_key,
+    tick_sizes,
+)
+from trading_assets.paper_exchange.markets import DAY_MS, MINUTE_MS, Candles, Markets, joined, to_ms
+
+# Fixed for ever: moving it would rewrite every sandbox's history. On 2026-11-23 it lies
+# 936 days (2.56 years) back.
+EPOCH = datetime(2024, 5, 1, tzinfo=UTC)
+
+STEP_MINUTES = 5
+_STEP_MS = STEP_MINUTES * MINUTE_MS
+_EPOCH_MS = to_ms(EPOCH)
+_BLOCK_DAYS = 32
+_BLOCK_STEPS = _BLOCK_DAYS * 1440 // STEP_MINUTES
+_STEPS_A_DAY = 1440 // STEP_MINUTES
+
+# 30-minute standard deviation of about 60 bp over six steps.
+_SIGMA = 0.0060 / np.sqrt(6)
+_FACTOR_SHARE = 0.5  # of the variance of z
+_JUMPS_A_DAY = 0.6
+_COMMON_JUMPS_A_DAY = 0.15
+_JUMP_SIZE = 6.0  # standard deviation, in steps' standard deviations
+_PULL_HALF_LIFE_DAYS = 200
+
+
+def _decay(half_life_steps: float) -> float:
+    return float(0.5 ** (1.0 / half_life_steps))
+
+
+# Momentum over about an hour, reversal over about half a day: (half-life in steps, weight).
+_MEMORIES = ((12.0, 0.11), (144.0, -0.030))
+_LAMBDA = np.array([_decay(half_life) for half_life, _ in _MEMORIES])
+_GAIN = np.sqrt(1 - _LAMBDA**2)  # so that each m has variance 1 when the edge is 0
+_WEIGHT = np.array([weight for _, weight in _MEMORIES])
+
+# Log-volatility: (half-life in steps, standard deviation, whether all markets share it).
+_VOLATILITIES = ((432.0, 0.30, True), (288.0, 0.22, False), (12.0, 0.15, False))
+_LOG_VOLATILITY_VARIANCE = sum(sd**2 for _, sd, _ in _VOLATILITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticParameters:
+    """What may be chosen about the synthetic market.
+
+    edge: strength of the planted predictability, 1 the default, 0 none. volatility: 1 is a
+    30-minute standard deviation of about 60 bp.
+    """
+
+    seed: int = 7
+    edge: Decimal = Decimal(1)
+    volatility: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.edge <= 1:
+            raise ValueError(f"edge must be between 0 and 1, was {self.edge}")
+        if not 0 < self.volatility <= 100:
+            raise ValueError(f"volatility must be above 0 and at most 100, was {self.volatility}")
+
+
+@dataclass(frozen=True, slots=True)
+class MarketCharacter:
+    """A market's level (KRW), 5-minute volume (coins), trades, spread and chance of no trade."""
+
+    level: float
+    volume: float
+    trades: int
+    empty_share: float
+
+
+_CHARACTERS = {
+    "KRW-BTC": MarketCharacter(140_000_000.0, 6.0, 80, 0.0),
+    "KRW-ETH": MarketCharacter(5_000_000.0, 120.0, 70, 0.0),
+    "KRW-XRP": MarketCharacter(3_500.0, 200_000.0, 60, 0.0005),
+    "KRW-SOL": MarketCharacter(260_000.0, 900.0, 30, 0.003),
+}
+
+
+def character(seed: int, market: str) -> MarketCharacter:
+    """Known for the four default markets, seeded for any other."""
+    if market in _CHARACTERS:
+        return _CHARACTERS[market]
+    rng = np.random.Generator(np.random.Philox(key=seed_key(seed, market, "character")))
+    level = float(np.exp(rng.uniform(np.log(1_500), np.log(600_000))))
+    traded_krw = float(np.exp(rng.uniform(np.log(20e6), np.log(300e6))))
+    return MarketCharacter(
+        level, traded_krw / level, int(rng.integers(10, 30)), float(rng.uniform(0.002, 0.015))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """What one who knows the generator expects of the log return over a horizon.
+
+    open_times of the caller's order: expected: the conditional mean, sigma: the conditional
+    standard deviation were the volatility to stay as it is. Shape (n,), dimensionless.
+    """
+
+    expected: FloatArray
+    sigma: FloatArray
+
+    @property
+    def score(self) -> FloatArray:
+        """Expected return in standard deviations: ranks directions."""
+        return self.expected / self.sigma
+
+
+@dataclass(slots=True)
+class _State:
+    """What one block hands to the next: the states of the linear filters."""
+
+    volatility: list[FloatArray]
+    momentum: FloatArray
+    memory: list[FloatArray]
+    price: FloatArray
+    volume: FloatArray
+    last_log_price: float = 0.0
+
+
+@dataclass(slots=True)
+class _History:
+    """A market's blocks so far: candles with trades, and every step's memory and sigma."""
+
+    state: _State
+    blocks: int = 0
+    candles: Candles | None = None
+    memory: list[FloatArray] = field(default_factory=list)
+    sigma: list[FloatArray] = field(default_factory=list)
+
+
+class SyntheticMarkets(Markets):
+    """The synthetic markets; usable in-process and behind the paper exchange."""
+
+    def __init__(self, parameters: SyntheticParameters, markets: Sequence[str]) -> None:
+        super().__init__(
+            markets,
+            Interval.M5,
+            (parameters.seed, str(parameters.edge), str(parameters.volatility)),
+        )
+        self.parameters = parameters
+        self._edge = float(parameters.edge)
+        self._sigma = _SIGMA * float(parameters.volatility)
+        self._characters = {m: character(parameters.seed, m) for m in markets}
+        self._histories = {m: _History(_fresh_state()) for m in markets}
+
+    def base_candles(self, market: str, until_ms: int) -> Candles:
+        history = self._histories[market]
+        needed = max(1, -(-(until_ms + 1 - _EPOCH_MS) // (_BLOCK_DAYS * DAY_MS)))
+        if history.blocks < needed:
+            self._extend(market, history, needed)
+        assert history.candles is not None  # at least one block exists
+        return history.candles
+
+    def typical_trades(self, market: str) -> int:
+        return self._characters[market].trades
+
+    def oracle(self, market: str, times: NDArray[np.datetime64], horizon: timedelta) -> Oracle:
+        """The generator's own expectation at `times` of the log return over `horizon`.
+
+        times: shape (n,), naive datetime64 meaning UTC, ends of steps of 5 minutes (the close of a
+        candle), after EPOCH. Only what has happened by then is used: it is the best any model
+        could know of the direction. Raises ValueError for times off the grid.
+        """
+        times_ms = times.astype("datetime64[ms]").astype(np.int64)
+        rows, rest = np.divmod(times_ms - _EPOCH_MS, _STEP_MS)
+        if len(rows) == 0:
+            return Oracle(np.empty(0), np.empty(0))
+        if rest.any() or rows.min() < 1:
+            raise ValueError("oracle times must be ends of 5-minute candles after the epoch")
+        self.base_candles(market, int(times_ms.max()))
+        history = self._histories[market]
+        memory = np.concatenate(history.memory, axis=1)[:, rows - 1]
+        sigma = np.concatenate(history.sigma)[rows - 1]
+        steps = round(horizon / timedelta(minutes=STEP_MINUTES))
+        gain, spread = _prediction(self._edge, steps)
+        return Oracle(expected=sigma * (gain @ memory), sigma=sigma * spread)
+
+    # --- generation ---------------------------------------------------------------------------
+
+    def _extend(self, market: str, history: _History, needed: int) -> None:
+        parts = [] if history.candles is None else [history.candles]
+        for block in range(history.blocks, needed):
+            candles, memory, sigma = self._block(market, history.state, block)
+            parts.append(candles)
+            history.memory.append(memory)
+            history.sigma.append(sigma)
+        history.candles = joined(parts)
+        history.blocks = needed
+
+    def _block(
+        self, market: str, state: _State, block: int
+    ) -> tuple[Candles, FloatArray, FloatArray]:
+        """The candles of one block, and per step the memory after it (2, n) and its sigma (n,)."""
+        common = _generator(self.parameters.seed, "common", block)
+        own = _generator(self.parameters.seed, market, block)
+        z = _innovations(common, own)
+        h = _log_volatility(common, own, state)
+        sigma = self._sigma * _season() * np.exp(h - _LOG_VOLATILITY_VARIANCE)
+        u = _standardised_returns(z, self._edge, state)
+        memory = _memory(u, state)
+        log_price = _log_price(sigma * u, state)
+        before = np.concatenate(([state.last_log_price], log_price[:-1]))
+        state.last_log_price = float(log_price[-1])
+        path = _Path(before, log_price, sigma, h, u)
+        candles = self._candles(market, block, path, own, state)
+        return candles, memory, sigma
+
+    def _candles(
+        self, market: str, block: int, path: "_Path", rng: np.random.Generator, state: _State
+    ) -> Candles:
+        traits = self._characters[market]
+        n = _BLOCK_STEPS
+        open_ms = _EPOCH_MS + (block * n + np.arange(n, dtype=np.int64)) * _STEP_MS
+        high, low = _extremes(path.before, path.after, path.sigma, rng)
+        o = round_to_tick(traits.level * np.exp(path.before))
+        # The first trade of a candle often meets the other side of the book.
+        o += rng.choice((-1.0, 0.0, 1.0), size=n, p=(0.2, 0.6, 0.2)) * tick_sizes(o)
+        o = round_to_tick(o)
+        c = round_to_tick(traits.level * np.exp(path.after))
+        hi = np.maximum(round_to_tick(traits.level * np.exp(high)), np.maximum(o, c))
+        lo = np.minimum(round_to_tick(traits.level * np.exp(low)), np.minimum(o, c))
+        volume = _volume(traits.volume, path.h, path.u, rng, state)
+        value = volume * (o + hi + lo + c) / 4
+        last = self._last_trade_ms(market, open_ms)
+        traded = rng.random(n) >= traits.empty_share
+        return Candles(open_ms, o, hi, lo, c, volume, value, last).where(traded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """One block, per step: log price before and after, sigma, log-volatility, standardised u."""
+
+    before: FloatArray
+    after: FloatArray
+    sigma: FloatArray
+    h: FloatArray
+    u: FloatArray
+
+
+def _fresh_state() -> _State:
+    return _State(
+        volatility=[np.zeros(1) for _ in _VOLATILITIES],
+        momentum=np.zeros(2),
+        memory=[np.zeros(1) for _ in _MEMORIES],
+        price=np.zeros(1),
+        volume=np.zeros(1),
+    )
+
+
+def _generator(seed: int, name: str, block: int) -> np.random.Generator:
+    key = [seed_key(seed, name, "low"), seed_key(seed, name, "high")]
+    # The block is the highest word of the counter: blocks never share random numbers.
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, block]))
+
+
+def _jumps(rng: np.random.Generator, a_day: float) -> FloatArray:
+    happens = rng.random(_BLOCK_STEPS) < a_day / _STEPS_A_DAY
+    return np.where(happens, _JUMP_SIZE * rng.standard_normal(_BLOCK_STEPS), 0.0)
+
+
+def _innovations(common: np.random.Generator, own: np.random.Generator) -> FloatArray:
+    """z: the common factor, own noise and jumps, together of variance 1."""
+    factor = common.standard_normal(_BLOCK_STEPS)
+    jumps = _jumps(common, _COMMON_JUMPS_A_DAY) + _jumps(own, _JUMPS_A_DAY)
+    noise = own.standard_normal(_BLOCK_STEPS)
+    z = np.sqrt(_FACTOR_SHARE) * factor + np.sqrt(1 - _FACTOR_SHARE) * noise + jumps
+    jump_variance = (_COMMON_JUMPS_A_DAY + _JUMPS_A_DAY) / _STEPS_A_DAY * _JUMP_SIZE**2
+    return np.asarray(z / np.sqrt(1 + jump_variance))
+
+
+def _filtered(b: Any, a: Any, x: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+    y, end = lfilter(b, a, x, zi=state)
+    return np.asarray(y), np.asarray(end)
+
+
+def _log_volatility(
+    common: np.random.Generator, own: np.random.Generator, state: _State
+) -> FloatArray:
+    h = np.zeros(_BLOCK_STEPS)
+    for i, (half_life, deviation, shared) in enumerate(_VOLATILITIES):
+        decay = _decay(half_life)
+        shock = (common if shared else own).standard_normal(_BLOCK_STEPS)
+        gain = deviation * np.sqrt(1 - decay**2)
+        part, state.volatility[i] = _filtered([gain], [1.0, -decay], shock, state.volatility[i])
+        h += part
+    return h
+
+
+def _season() -> FloatArray:
+    """Volatility by the hour of the day: 20 % more around 14:00 UTC, mean square 1."""
+    hour = np.arange(_BLOCK_STEPS) * STEP_MINUTES / 60
+    return np.asarray((1 + 0.2 * np.cos(2 * np.pi * (hour - 14) / 24)) / np.sqrt(1.02))
+
+
+def _standardised_returns(z: FloatArray, edge: float, state: _State) -> FloatArray:
+    """u from z: the recursion u = z + edge k.m, m = l m + c u, solved as one linear filter."""
+    (l1, l2), (g1, g2) = _LAMBDA, edge * _WEIGHT * _GAIN
+    without = np.array([1.0, -(l1 + l2), l1 * l2])
+    drift = np.array([0.0, g1 + g2, -(g1 * l2 + g2 * l1)])
+    u, state.momentum = _filtered(without, without - drift, z, state.momentum)
+    return u
+
+
+def _memory(u: FloatArray, state: _State) -> FloatArray:
+    rows = np.empty((len(_MEMORIES), len(u)))
+    for i, (decay, gain) in enumerate(zip(_LAMBDA, _GAIN, strict=True)):
+        rows[i], state.memory[i] = _filtered([gain], [1.0, -decay], u, state.memory[i])
+    return rows
+
+
+def _log_price(returns: FloatArray, state: _State) -> FloatArray:
+    pull = _decay(_PULL_HALF_LIFE_DAYS * _STEPS_A_DAY)
+    price, state.price = _filtered([1.0], [1.0, -pull], returns, state.price)
+    return price
+
+
+def _extremes(
+    before: FloatArray, after: FloatArray, sigma: FloatArray, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Highest and lowest log price of a Brownian bridge (each exact, drawn independently).
+
+    Source: Karatzas & Shreve (1991), section 4.3.C: the maximum of a bridge.
+    """
+    square = (after - before) ** 2
+    spread = 2 * (0.8 * sigma) ** 2  # trades meet only a part of the path
+    middle = before + after
+    high = (middle + np.sqrt(square - spread * np.log1p(-rng.random(len(after))))) / 2
+    low = (middle - np.sqrt(square - spread * np.log1p(-rng.random(len(after))))) / 2
+    return high, low
+
+
+def _volume(
+    typical: float, h: FloatArray, u: FloatArray, rng: np.random.Generator, state: _State
+) -> FloatArray:
+    """Coins traded: lognormal, persistent, larger when prices move."""
+    decay = _decay(24)
+    shock = rng.standard_normal(len(h)) * 0.5 * np.sqrt(1 - decay**2)
+    slow, state.volume = _filtered([1.0], [1.0, -decay], shock, state.volume)
+    fast = 0.4 * rng.standard_normal(len(h))
+    log_volume = slow + fast + h + 0.3 * np.minimum(np.abs(u), 5.0)
+    return np.round(typical * np.exp(log_volume - 0.24), 8)
+
+
+def _prediction(edge: float, steps: int) -> tuple[FloatArray, float]:
+    """Weights of the memories in the expected sum of u over `steps`, and that sum's deviation."""
+    k = edge * _WEIGHT
+    transition = np.diag(_LAMBDA) + np.outer(_GAIN, k)
+    gain, variance = np.zeros(2), 0.0
+    power = np.eye(2)
+    for _ in range(steps):
+        # A shock with `steps` minus j to go adds 1 + (what it makes the drift add later).
+        variance += (1.0 + float(gain @ _GAIN)) ** 2
+        gain = gain + k @ power
+        power = power @ transition
+    return gain, float(np.sqrt(variance))
