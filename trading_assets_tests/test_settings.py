@@ -1,0 +1,157 @@
+"""Settings: where they come from, what is refused and how, and that secrets stay hidden."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from trading_assets.errors import SettingsError
+from trading_assets.settings import (
+    UPBIT_URL,
+    ProfileName,
+    TradingMode,
+    effective_settings,
+    load_settings,
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRADING_ASSETS_HOME", str(tmp_path))
+    for name in ("PROFILE", "MARKETS", "TRADING_MODE", "EXCHANGE_URL", "SCALP__STOP_LOSS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_the_defaults_need_no_file_and_no_environment(home: Path) -> None:
+    settings = load_settings()
+    assert settings.trading_mode is TradingMode.SANDBOX
+    assert settings.profile is ProfileName.SCALP
+    assert settings.markets == ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL")
+    assert settings.exchange_base_url == "http://127.0.0.1:8700"
+    assert settings.root == home
+
+
+def test_the_environment_wins_over_the_file_and_an_override_over_both(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".env").write_text("SEEDS=2\nBASE_SEED=11\nRECIPE=logistic\n")
+    monkeypatch.setenv("SEEDS", "3")
+    monkeypatch.setenv("BASE_SEED", "12")
+    settings = load_settings({"base_seed": 13})
+    assert (settings.recipe, settings.seeds, settings.base_seed) == ("logistic", 3, 13)
+
+
+def test_an_empty_variable_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEEDS", "")
+    assert load_settings().seeds == 5
+
+
+def test_lists_are_comma_separated_and_groups_use_two_underscores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MARKETS", "KRW-BTC, KRW-DOGE")
+    monkeypatch.setenv("SCALP__STOP_LOSS", "0.03")
+    settings = load_settings()
+    assert settings.markets == ("KRW-BTC", "KRW-DOGE")
+    assert settings.scalp.stop_loss == Decimal("0.03")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SEEDS", "0", "SEEDS was '0': Input should be greater than or equal to 1"),
+        ("SEEDS", "five", "SEEDS was 'five'"),
+        ("FEE_RATE", "0.06", "FEE_RATE was '0.06'"),
+        ("SCALP__STOP_LOSS", "1", "SCALP__STOP_LOSS was '1': Input should be less than 1"),
+        ("SCALP__TAKE_PROFIT", "0", "greater than 0"),
+        ("SCALP__TYPO", "1", "SCALP__TYPO"),
+        ("TRADING_MODE", "real", "TRADING_MODE was 'real'"),
+        ("MLFLOW_PORT", "65536", "MLFLOW_PORT was '65536'"),
+        ("CANDLE_REQUESTS_PER_SECOND", "10.1", "less than or equal to 10"),
+        ("MARKETS", "KRW-BTC,BTC-ETH", "BTC-ETH"),
+        ("MARKETS", "KRW-BTC,KRW-BTC", "MARKETS must name each once, has KRW-BTC twice"),
+        ("PROFILES", "swing", "PROFILE=scalp must be one of PROFILES=swing"),
+        ("EXCHANGE_URL", "https://api.upbit.com", "must be on this machine"),
+        ("EXCHANGE_URL", "http://127.0.0.1.example.com", "must be on this machine"),
+        ("RECORDED", "candles", "PROFILE=scalp needs 5-minute candles"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_the_value_and_the_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert says in str(refused.value)
+
+
+def test_no_market_at_all_is_refused() -> None:
+    with pytest.raises(SettingsError, match="MARKETS must name at least one market"):
+        load_settings({"markets": ()})
+
+
+@pytest.mark.parametrize("value", ["1", "50"])
+def test_the_bounds_of_a_setting_are_allowed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SEEDS", value)
+    assert load_settings().seeds == int(value)
+
+
+def test_entries_cannot_stop_before_retraining_is_due() -> None:
+    same = load_settings({"retrain_after_hours": "24", "entries_stop_after_hours": "24"})
+    assert same.entries_stop_after_hours == 24
+    with pytest.raises(SettingsError, match="ENTRIES_STOP_AFTER_HOURS=23"):
+        load_settings({"entries_stop_after_hours": "23"})
+
+
+def test_live_speaks_only_to_upbit() -> None:
+    assert load_settings({"trading_mode": "live"}).exchange_base_url == UPBIT_URL
+    for url in ("http://127.0.0.1:8700", "https://api.upbit.com.example.com"):
+        with pytest.raises(SettingsError, match=r"must be https://api\.upbit\.com in live mode"):
+            load_settings({"trading_mode": "live", "exchange_url": url})
+
+
+def test_a_recording_goes_only_with_the_sandbox() -> None:
+    with pytest.raises(SettingsError, match="only goes with TRADING_MODE=sandbox"):
+        load_settings({"recorded": "candles", "trading_mode": "paper", "profile": "swing"})
+
+
+def test_a_recording_serves_only_the_profiles_its_interval_divides() -> None:
+    hourly = load_settings({"recorded": "candles", "profile": "swing"})
+    assert hourly.active_profiles == (ProfileName.SWING,)
+    assert hourly.live_days == 7
+    minutes = load_settings({"recorded": "candles", "recorded_interval_minutes": 1})
+    assert minutes.active_profiles == (ProfileName.SCALP, ProfileName.SWING)
+    assert minutes.live_days == 3
+    with pytest.raises(SettingsError, match="RECORDED_INTERVAL_MINUTES must be 1 or 60, was 15"):
+        load_settings({"recorded": "candles", "recorded_interval_minutes": 15})
+
+
+def test_the_sandbox_may_ask_faster_than_upbit_allows_in_safety() -> None:
+    assert load_settings().candle_rate == 10
+    assert load_settings({"trading_mode": "paper"}).candle_rate == 8
+    assert load_settings({"candle_requests_per_second": "3"}).candle_rate == 3
+
+
+def test_secrets_are_shown_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPBIT_SECRET_KEY", "hush-hush")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hush-hush@127.0.0.1/db")
+    settings = load_settings()
+    shown = effective_settings(settings)
+    assert shown["UPBIT_SECRET_KEY"] == shown["DATABASE_URL"] == "********"
+    assert shown["SCALP__STOP_LOSS"] == "0.02"
+    assert "hush-hush" not in repr(settings) + str(shown)
+
+
+def test_a_wrong_setting_does_not_print_a_secret_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPBIT_SECRET_KEY", "hush-hush")
+    monkeypatch.setenv("SEEDS", "0")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert "hush-hush" not in str(refused.value)
+
+
+def test_relative_folders_are_taken_from_the_home(home: Path) -> None:
+    settings = load_settings()
+    assert settings.under_root(Path("data")) == home / "data"
+    assert settings.under_root(Path("/elsewhere")) == Path("/elsewhere")
