@@ -111,7 +111,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "mfi_14",
-        "100 p / (p + q), p and q = sum_14 of T V where T rose and where it fell; 50 when p + q = 0",
+        "100 p / (p + q), p, q = sum_14 of T V where T rose, where it fell; 50 when p + q = 0",
         "Quong & Soudack (1989), Stocks & Commodities 7",
         14,
         0,
