@@ -4,9 +4,10 @@ The long trade of row t enters at the close C of candle t and is judged on candl
 (h = the profile's horizon), each by its low first and its high second: it ends at the stop
 (or at the open, if the candle opens beyond it), at the take, or at the close of candle t+h.
 
-Its *mirror image* sells at C first: it stops at C (1 + stop_loss), takes at C (1 - take_profit),
-rounded so that neither lies further away than that, is judged by high first and low second, and
-ends no later. Both pay one round-trip cost, and `long_net` and `short_net` are what is left.
+Its *mirror image* is that same trade in prices reflected at C (x -> 2 C - x): it sells at C first,
+stops at C (1 + stop_loss), takes at C (1 - take_profit), both rounded towards C, and is judged by
+the high first and the low second. Both pay one round-trip cost; `long_net` and `short_net` are
+what is left of C.
 
 NET_OUTCOME: BUY if the long trade ends above 0, SELL if its mirror image does, else HOLD.
 TRIPLE_BARRIER: BUY if the long trade ends at the take, SELL at the stop, HOLD at the time limit.
@@ -39,6 +40,9 @@ MAX_FILLED_SHARE = 0.1
 _TICK_STARTS = np.array([float(start) for start, _ in reversed(KRW_TICKS)])
 _TICK_SIZES = np.array([float(tick) for _, tick in reversed(KRW_TICKS)])
 _ON_GRID = 1e-11
+# Exactly break-even is common on a price grid (one tick up, one tick of cost) and is not a gain;
+# binary arithmetic leaves it at +-1e-17.
+_ABOVE_ZERO = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,15 +153,23 @@ def round_trip_costs(costs: Costs, price: FloatArray, tick: FloatArray) -> Float
 
 
 def ceil_to(price: FloatArray, tick: FloatArray) -> FloatArray:
-    """The lowest multiple of `tick` that is not below `price`."""
+    """The lowest multiple of `tick` that is not below `price`, (n,)."""
     ticks = price / tick
-    return np.asarray(np.where(_is_whole(ticks), np.rint(ticks), np.ceil(ticks)) * tick)
+    return _prices(np.where(_is_whole(ticks), np.rint(ticks), np.ceil(ticks)), tick)
 
 
 def floor_to(price: FloatArray, tick: FloatArray) -> FloatArray:
-    """The highest multiple of `tick` that is not above `price`."""
+    """The highest multiple of `tick` that is not above `price`, (n,)."""
     ticks = price / tick
-    return np.asarray(np.where(_is_whole(ticks), np.rint(ticks), np.floor(ticks)) * tick)
+    return _prices(np.where(_is_whole(ticks), np.rint(ticks), np.floor(ticks)), tick)
+
+
+def _prices(ticks: FloatArray, tick: FloatArray) -> FloatArray:
+    """So many ticks as a price, the same bits as the decimal number read from a candle.
+
+    3 x 0.1 is not 0.3 in binary, 3 / 10 is: ticks below 1 are whole parts of 1.
+    """
+    return np.asarray(np.where(tick < 1, ticks / np.maximum(np.rint(1 / tick), 1), ticks * tick))
 
 
 def _is_whole(ticks: FloatArray) -> BoolArray:
@@ -239,6 +251,6 @@ def _classes(
     if kind is LabelKind.TRIPLE_BARRIER:
         return np.array([SELL, BUY, HOLD], dtype=np.int8)[reason]
     # Both can end above 0 only when the stop is wider than the take; then the better one counts.
-    buys = (long_net > 0) & (long_net > short_net)
-    sells = (short_net > 0) & (short_net > long_net)
+    buys = (long_net > _ABOVE_ZERO) & (long_net > short_net)
+    sells = (short_net > _ABOVE_ZERO) & (short_net > long_net)
     return np.where(buys, BUY, np.where(sells, SELL, HOLD)).astype(np.int8)
