@@ -189,6 +189,11 @@ def usable_windows(series: CandleSeries) -> BoolArray:
     return _whole(series) & (_filled(series) <= MAX_FILLED_SHARE * WINDOW)
 
 
+def filled_windows(series: CandleSeries) -> BoolArray:
+    """Which candles end a window that is whole but has too many filled candles, shape (n,)."""
+    return _whole(series) & (_filled(series) > MAX_FILLED_SHARE * WINDOW)
+
+
 def refusal(series: CandleSeries) -> str | None:
     """Why the last candle of `series` ends no usable sequence, in one sentence; None if it does."""
     if not len(series):
