@@ -6,6 +6,7 @@ where candles are kept (store.py), which are missing (gaps.py) and the regular g
 """
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from trading_assets.errors import ImpossibleCandle
 from trading_assets.exchange.model import Interval
+from trading_assets.exchange.raw_candles import RawCandle
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 NUMBER_COLUMNS = (*PRICE_COLUMNS, "volume", "value")
-CANDLE_COLUMNS = ("open_time", *NUMBER_COLUMNS)
+CANDLE_COLUMNS = tuple(f.name for f in fields(RawCandle))
 TIME_DTYPE = "datetime64[us, UTC]"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

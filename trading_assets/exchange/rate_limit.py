@@ -1,0 +1,179 @@
+"""One request limiter per Upbit group, shared by every process of the machine.
+
+Upbit counts per address, not per process, so the grants of the last seconds lie in a small file
+behind a file lock; a killed process frees the lock at once. The exchange's own words (sec=0, 429,
+418) are kept there too, so that all processes stop together. Not here: sending, and retries.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trading_assets.clock import Clock
+from trading_assets.errors import EnvironmentProblem, IpBlocked
+
+# A grant is not yet an arrival: 2 % of slack keeps the jitter of sending out of the next window.
+_SLACK = 1.02
+# Catching up after a late request is allowed, but never faster than this share of even spacing.
+_CLOSEST = 0.7
+# Longer pauses than this are not ours: the clock was set back.
+_LONGEST_PAUSE_SECONDS = 10.0
+_LOCK_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Seconds since the Unix epoch. granted: the newest last."""
+
+    granted: tuple[float, ...] = ()
+    paused_until: float = 0.0
+    blocked_until: float = 0.0
+    blocked_reason: str = ""
+
+
+class RateLimiter:
+    """At most `per_second` requests of `group` in any second, over all processes using `folder`.
+
+    Reaches 98 % of the rate as long as somebody asks, spaced by at least 0.7 of an even step.
+    """
+
+    def __init__(self, folder: Path, group: str, per_second: Decimal, clock: Clock) -> None:
+        if not per_second > 0:
+            raise ValueError(f"per_second must be above 0, was {per_second}")
+        self.folder = folder
+        self.group = group
+        self.per_second = per_second
+        self._clock = clock
+        self._path = folder / f"{group}.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / f"{group}.lock", _LOCK_TIMEOUT_SECONDS, poll_interval=0.005)
+        rate = float(per_second)
+        whole = max(1, math.floor(rate))
+        # (n, seconds): at most n grants in so many seconds; the second pair binds 8.5 to 9.
+        self._windows = ((whole, whole / rate * _SLACK), (math.ceil(rate), 1.0 * _SLACK))
+        self._spacing = _CLOSEST / rate
+
+    def for_group(self, group: str) -> "RateLimiter":
+        """The limiter of another group of the same exchange, with the same rate."""
+        return RateLimiter(self.folder, group, self.per_second, self._clock)
+
+    def acquire(self) -> None:
+        """Return when a request may be sent. Raises IpBlocked while a 418 block lasts."""
+        while True:
+            wait = self._try()
+            if wait <= 0:
+                return
+            self._clock.sleep(wait)
+
+    def pause(self, seconds: float) -> None:
+        """No request of this group, by any process, for so long (429, or nothing left: sec=0)."""
+        with self._held():
+            state = self._read()
+            until = max(self._now() + seconds, state.paused_until)
+            self._write(replace(state, paused_until=until))
+
+    def pause_until_next_second(self) -> None:
+        """Wait for the exchange's next window; its fixed windows are whole seconds."""
+        now = self._now()
+        self.pause(math.floor(now) + 1 - now)
+
+    def block(self, seconds: float, reason: str) -> None:
+        """Remember for every process that the exchange blocks this address (418)."""
+        with self._held():
+            until = self._now() + seconds
+            self._write(replace(self._read(), blocked_until=until, blocked_reason=reason))
+
+    def _try(self) -> float:
+        """Take a slot and return 0, or the seconds until one may be free."""
+        with self._held():
+            state, now = self._read(), self._now()
+            if state.blocked_until > now:
+                until = datetime.fromtimestamp(state.blocked_until, UTC).isoformat(
+                    timespec="seconds"
+                )
+                raise IpBlocked(
+                    f"the exchange blocks this address until about {until} "
+                    f"(418: {state.blocked_reason}); nothing is sent before that"
+                )
+            granted = tuple(t for t in state.granted if t <= now)
+            wait = max(self._free_at(granted), _believable(state.paused_until, now)) - now
+            if wait <= 0:
+                keep = (*granted, now)[-max(n for n, _ in self._windows) :]
+                self._write(replace(state, granted=keep))
+            return wait
+
+    def _free_at(self, granted: tuple[float, ...]) -> float:
+        """The earliest time for the next grant after those of `granted`."""
+        times = [granted[-n] + seconds for n, seconds in self._windows if len(granted) >= n]
+        if granted:
+            times.append(granted[-1] + self._spacing)
+        return max(times, default=0.0)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    def _held(self) -> "_Held":
+        return _Held(self._lock)
+
+    def _read(self) -> _State:
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            return _state(found)
+        except FileNotFoundError:
+            return _State()
+        except (ValueError, TypeError, KeyError):
+            # Not written by us as a whole. What was granted is unknown: start with one full second.
+            return _State(paused_until=self._now() + 1.0)
+
+    def _write(self, state: _State) -> None:
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        draft.write_text(json.dumps(asdict(state)), encoding="utf-8")
+        draft.replace(self._path)
+
+
+class _Held:
+    """The lock while one state is read and written; says which file when it cannot be had."""
+
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire()
+        except Timeout as exc:
+            raise EnvironmentProblem(
+                f"{self._lock.lock_file} has been locked by another process for "
+                f"{_LOCK_TIMEOUT_SECONDS:.0f} s: end the process that holds it"
+            ) from exc
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _state(found: Mapping[str, object]) -> _State:
+    granted = found["granted"]
+    if not isinstance(granted, list):
+        raise TypeError(f"granted must be a list, was {granted!r}")
+    return _State(
+        granted=tuple(sorted(_seconds(t) for t in granted)),
+        paused_until=_seconds(found["paused_until"]),
+        blocked_until=_seconds(found["blocked_until"]),
+        blocked_reason=str(found["blocked_reason"]),
+    )
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"a time must be a number, was {value!r}")
+    return float(value)
+
+
+def _believable(paused_until: float, now: float) -> float:
+    return paused_until if paused_until - now <= _LONGEST_PAUSE_SECONDS else now
