@@ -122,14 +122,15 @@ def make_dataset(
         newest = labels.open_time[label_rows[-1]] + np.timedelta64(profile.interval)
         recent = labels.open_time[label_rows] >= newest - np.timedelta64(profile.history)
         label_rows = label_rows[recent]
-    sequence_rows = np.searchsorted(sequences.open_time, labels.open_time[label_rows])
+    found = np.searchsorted(sequences.open_time, labels.open_time[label_rows])
+    chosen = Sequences(sequences.open_time[found], sequences.base, sequences.rows[found])
     names = design_names(view)
     return Dataset(
         market=market,
         profile=profile.name,
         interval=profile.interval,
         open_time=labels.open_time[label_rows],
-        x=design_matrix(sequences, view)[sequence_rows],
+        x=design_matrix(chosen, view),
         y=labels.label[label_rows],
         end_time=labels.end_time[label_rows],
         long_net=labels.long_net[label_rows],

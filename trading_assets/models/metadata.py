@@ -13,6 +13,7 @@ from trading_assets.features.sequences import SEQUENCE_LENGTH
 from trading_assets.models.calibration import Calibration
 from trading_assets.models.dataset import Dataset
 from trading_assets.models.model import CLASSES, ClassReturns
+from trading_assets.rules.costs import Costs
 from trading_assets.rules.profile import Profile
 from trading_assets.settings import Recipe
 
@@ -48,14 +49,8 @@ def model_metadata(
             "last_label_end": _iso(rows.end_time.max()),
             "rows": len(rows),
         },
-        "label": {
-            "kind": profile.label.value,
-            "classes": list(CLASSES),
-            "horizon_candles": profile.horizon_candles,
-            "shares": [float(share) for share in shares],
-        },
-        "exits": {"kind": type(profile.exits).__name__, **_plain(asdict(profile.exits))},
-        "costs": _plain(asdict(rows.costs)),
+        **label_terms(profile, rows.costs),
+        "label_shares": [float(share) for share in shares],
         "sell_decision": "closes positions only; backtest and replay include it, labels do not",
         "features": {
             "catalogue_version": rows.catalogue_version,
@@ -71,6 +66,19 @@ def model_metadata(
         "rounds": rounds,
         "parameters": dict(parameters),
         "lightgbm_version": lgb.__version__,
+    }
+
+
+def label_terms(profile: Profile, costs: Costs) -> dict[str, Any]:
+    """What decides which trade a label is the outcome of: the same here and in what is traded."""
+    return {
+        "label": {
+            "kind": profile.label.value,
+            "classes": list(CLASSES),
+            "horizon_candles": profile.horizon_candles,
+        },
+        "exits": {"kind": type(profile.exits).__name__, **_plain(asdict(profile.exits))},
+        "costs": _plain(asdict(costs)),
     }
 
 

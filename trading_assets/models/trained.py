@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trading_assets.errors import CorruptStore
 from trading_assets.models.baselines import LogisticModel
-from trading_assets.models.evaluation import Evaluation
+from trading_assets.models.evaluation import Evaluation, evaluate
 from trading_assets.models.model import Model
 from trading_assets.models.splits import SplitAudit
 
@@ -103,6 +103,19 @@ class Trained:
     def unseen_rows(self) -> GateRows:
         """All out-of-sample predictions: calibration window, then gate window."""
         return self.calibration_rows.followed_by(self.gate_rows)
+
+    def unseen_evaluation(self) -> Evaluation:
+        """The Evaluation of `unseen_rows`: what the leak check and long-run figures look at."""
+        rows = self.unseen_rows
+        return evaluate(
+            open_time=rows.open_time,
+            y=rows.y,
+            p=rows.p,
+            loss_prior=rows.loss_prior,
+            loss_volatility=rows.loss_volatility,
+            importance=self.evaluation.importance,
+            seed=self.twin.metadata["seeds"][0],
+        )
 
     def save(self, folder: Path) -> None:
         """Write everything into the new folder `folder`; it is there whole or not at all."""
