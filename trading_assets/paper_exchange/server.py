@@ -19,13 +19,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from trading_assets.clock import Clock, SystemClock
-from trading_assets.errors import EnvironmentProblem, IntervalNotServed, Stop
+from trading_assets.errors import EnvironmentProblem, IntervalNotServed
 from trading_assets.paper_exchange import quotation
 from trading_assets.paper_exchange.faults import Fault, FaultKind, Faults
 from trading_assets.paper_exchange.limits import ORIGIN_GROUP, Allowance, RequestLimits
 from trading_assets.paper_exchange.markets import Markets, to_ms
+from trading_assets.paper_exchange.recordings import RecordingEnded
 from trading_assets.paper_exchange.sources import markets_of
-from trading_assets.settings import Settings, TradingMode
+from trading_assets.settings import Settings
 from trading_assets.world import world_of
 
 HOST = "127.0.0.1"
@@ -130,8 +131,8 @@ class PaperExchange(Starlette):
             return _json(error.body, error.status)
         except IntervalNotServed as error:
             return _json({"error": {"name": 404, "message": str(error)}}, 404)
-        except Stop as error:
-            return _json({"error": {"name": 500, "message": str(error)}}, 500)
+        except RecordingEnded as error:
+            return _json({"error": {"name": 503, "message": str(error)}}, 503)
 
     async def _health(self, request: Request) -> Response:
         del request
@@ -218,8 +219,6 @@ def serve(settings: Settings) -> None:
     Raises EnvironmentProblem when the mode has no paper exchange or the port is taken, and the
     errors of a recording that cannot be served.
     """
-    if settings.trading_mode is TradingMode.LIVE:
-        raise EnvironmentProblem("TRADING_MODE=live trades on Upbit itself: no paper exchange")
     world = world_of(settings)
     clock = SystemClock()
     markets = markets_of(settings, world, clock.now())

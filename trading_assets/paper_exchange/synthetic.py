@@ -49,8 +49,8 @@ _BLOCK_DAYS = 32
 _BLOCK_STEPS = _BLOCK_DAYS * 1440 // STEP_MINUTES
 _STEPS_A_DAY = 1440 // STEP_MINUTES
 
-# 30-minute standard deviation of about 60 bp over six steps.
-_SIGMA = 0.0060 / np.sqrt(6)
+# 30-minute standard deviation of about 60 bp over six steps (the momentum adds some).
+_SIGMA = 0.0058 / np.sqrt(6)
 _FACTOR_SHARE = 0.5  # of the variance of z
 _JUMPS_A_DAY = 0.6
 _COMMON_JUMPS_A_DAY = 0.15
@@ -63,7 +63,7 @@ def _decay(half_life_steps: float) -> float:
 
 
 # Momentum over about an hour, reversal over about half a day: (half-life in steps, weight).
-_MEMORIES = ((12.0, 0.11), (144.0, -0.030))
+_MEMORIES = ((12.0, 0.080), (144.0, -0.012))
 _LAMBDA = np.array([_decay(half_life) for half_life, _ in _MEMORIES])
 _GAIN = np.sqrt(1 - _LAMBDA**2)  # so that each m has variance 1 when the edge is 0
 _WEIGHT = np.array([weight for _, weight in _MEMORIES])
@@ -103,10 +103,10 @@ class MarketCharacter:
 
 
 _CHARACTERS = {
-    "KRW-BTC": MarketCharacter(140_000_000.0, 6.0, 80, 0.0),
-    "KRW-ETH": MarketCharacter(5_000_000.0, 120.0, 70, 0.0),
-    "KRW-XRP": MarketCharacter(3_500.0, 200_000.0, 60, 0.0005),
-    "KRW-SOL": MarketCharacter(260_000.0, 900.0, 30, 0.003),
+    "KRW-BTC": MarketCharacter(80_000_000.0, 6.0, 80, 0.0),
+    "KRW-ETH": MarketCharacter(3_000_000.0, 120.0, 70, 0.0),
+    "KRW-XRP": MarketCharacter(2_000.0, 200_000.0, 60, 0.0005),
+    "KRW-SOL": MarketCharacter(160_000.0, 900.0, 30, 0.003),
 }
 
 
