@@ -1,0 +1,100 @@
+"""What Dagster is doing, asked of its web server: runs in progress and the daemons' health.
+
+The command line must not import Dagster (seconds, and only `orchestration` may), so it reads what
+every other client reads: GraphQL.
+"""
+
+import http.client
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from trading_assets.errors import NotReadyYet
+
+_TIMEOUT_SECONDS = 3.0
+_RUNS = """{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}, limit: 50) {
+  ... on Runs { results { runId jobName status tags { key value }
+                          stepStats { stepKey status } } } } }"""
+_FAILED = """{ runsOrError(filter: {statuses: [FAILURE]}, limit: 10) {
+  ... on Runs { results { runId jobName status tags { key value } stepStats { stepKey status } } }
+} }"""
+_DAEMONS = """{ instance { daemonHealth { allDaemonStatuses {
+  daemonType required healthy lastHeartbeatErrors { message } } } } }"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A Dagster run in a few words. steps_running: names as `swing/challenger`."""
+
+    run_id: str
+    job: str
+    status: str
+    partition: str | None
+    steps_running: tuple[str, ...]
+    steps_failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonLine:
+    name: str
+    healthy: bool
+    detail: str
+
+
+def runs_in_progress(port: int) -> tuple[RunLine, ...]:
+    """Queued and started runs. Raises NotReadyYet when the web server does not answer."""
+    return tuple(_run(result) for result in _ask(port, _RUNS)["runsOrError"].get("results", ()))
+
+
+def failed_runs(port: int) -> tuple[RunLine, ...]:
+    """The newest failed runs, newest first. Raises NotReadyYet as above."""
+    return tuple(_run(result) for result in _ask(port, _FAILED)["runsOrError"].get("results", ()))
+
+
+def daemons(port: int) -> tuple[DaemonLine, ...]:
+    """The daemons that must run. Raises NotReadyYet as above."""
+    listed = _ask(port, _DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+    return tuple(
+        DaemonLine(
+            name=one["daemonType"],
+            healthy=bool(one["healthy"]),
+            detail="; ".join(e["message"] for e in one["lastHeartbeatErrors"] or ()),
+        )
+        for one in listed
+        if one["required"]
+    )
+
+
+def _run(result: dict[str, Any]) -> RunLine:
+    tags = {tag["key"]: tag["value"] for tag in result["tags"]}
+    steps = result["stepStats"] or ()
+    return RunLine(
+        run_id=result["runId"],
+        job=result["jobName"],
+        status=result["status"],
+        partition=tags.get("dagster/partition"),
+        steps_running=_named(steps, "IN_PROGRESS"),
+        steps_failed=_named(steps, "FAILURE"),
+    )
+
+
+def _named(steps: Any, status: str) -> tuple[str, ...]:
+    return tuple(s["stepKey"].replace("__", "/") for s in steps if s["status"] == status)
+
+
+def _ask(port: int, query: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": query}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+            data = json.load(answer).get("data")
+    except (OSError, http.client.HTTPException, ValueError) as exc:
+        raise NotReadyYet(f"the Dagster web server on port {port} does not answer: {exc}") from exc
+    if not data:
+        raise NotReadyYet(f"the Dagster web server on port {port} gave no data")
+    answer_data: dict[str, Any] = data
+    return answer_data

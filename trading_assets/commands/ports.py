@@ -1,0 +1,67 @@
+"""Ports on 127.0.0.1: which are free, which are taken, and which setting changes each."""
+
+import socket
+from contextlib import closing
+
+from trading_assets.errors import EnvironmentProblem
+from trading_assets.settings import Settings, TradingMode
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:`port` now."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as sock:
+        # As servers do: a connection of a server that has just ended must not count.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int, timeout_seconds: float = 0.5) -> bool:
+    """Whether something accepts connections on 127.0.0.1:`port`."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout_seconds).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """`count` different free ports, chosen by the operating system."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    try:
+        for sock in sockets:
+            sock.bind((LOOPBACK, 0))
+        return tuple(sock.getsockname()[1] for sock in sockets)
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def server_ports(settings: Settings) -> dict[str, int]:
+    """The ports a start under `settings` listens on, by the name of their setting."""
+    ports = {"DAGSTER_PORT": settings.dagster_port, "MLFLOW_PORT": settings.mlflow_port}
+    if settings.trading_mode is not TradingMode.LIVE:
+        ports["PAPER_EXCHANGE_PORT"] = settings.paper_exchange_port
+    return ports
+
+
+def require_free_ports(settings: Settings) -> None:
+    """Raise EnvironmentProblem naming each port that is taken, its setting and a way out."""
+    ports = server_ports(settings)
+    if len(set(ports.values())) < len(ports):
+        listed = ", ".join(f"{name}={port}" for name, port in ports.items())
+        raise EnvironmentProblem(f"each server needs a port of its own, the settings say {listed}")
+    taken = {name: port for name, port in ports.items() if not is_free(port)}
+    if taken:
+        raise EnvironmentProblem(
+            "\n".join(
+                f"port {port} is in use by another program: stop it, or set {name} to a free "
+                f"port (for example `make run {name}={free_ports(1)[0]}`)"
+                for name, port in taken.items()
+            )
+        )

@@ -1,0 +1,245 @@
+"""`trading-assets run`: the whole project in the foreground, until Ctrl-C.
+
+Checks, prepares, starts the servers in order, tells what the pipeline waits for, prints the table
+of signals when the first are out, and stops everything to the last process.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import FrameType
+
+from sqlalchemy.engine import Engine
+
+from trading_assets.clock import Clock
+from trading_assets.commands import dagster_web, services, signal_table
+from trading_assets.commands.only_one import OnlyOne
+from trading_assets.commands.ports import free_ports, require_free_ports
+from trading_assets.commands.prepare import prepare_world
+from trading_assets.commands.supervisor import Guardian, Supervisor
+from trading_assets.database import open_database
+from trading_assets.errors import NotReadyYet
+from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
+from trading_assets.settings import Settings, TradingMode
+from trading_assets.world import World, world_of
+
+STEP_SECONDS = 0.2
+PROGRESS_EVERY = timedelta(seconds=15)
+LOOK_EVERY = timedelta(seconds=2)
+STOP_PATIENCE_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """How often a person asked to stop: once politely, twice in a hurry."""
+
+    times: int = 0
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._asked)
+
+    def _asked(self, _number: int, _frame: FrameType | None) -> None:
+        self.times += 1
+
+
+def run(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
+    """Run until asked to stop; the exit code: 0, or 1 when a process would not end.
+
+    Raises EnvironmentProblem (a port in use, another start, left-over processes) and WrongWorld
+    before anything is started.
+    """
+    world = world_of(settings)
+    only_one = OnlyOne(world.run)
+    lock = only_one.take(clock)
+    require_free_ports(settings)
+    asked = StopRequest()
+    asked.install()
+    say(_opening(settings, world))
+    prepare_world(settings, say, close_runs_since=only_one.previous_stop(clock.now()))
+    only_one.forget_stop()
+    engine = open_database(settings, world)
+    supervisor = _supervisor(
+        settings,
+        world,
+        clock=clock,
+        say=say,
+        make_guardian=lambda: Guardian(keep_open=(lock,)),
+        on_change=only_one.write,
+    )
+    story = _Story(settings, engine, clock.now())
+    try:
+        while not asked.times:
+            supervisor.step()
+            for line in story.news(clock.now(), supervisor):
+                say(line)
+            clock.sleep(STEP_SECONDS)
+    finally:
+        # Also on an error of ours: never leave servers behind without their keeper.
+        only_one.stopping(clock.now())
+        say("stopping")
+        left = supervisor.stop(STOP_PATIENCE_SECONDS, lambda: asked.times < 2)
+        engine.dispose()
+    if left:
+        for member in left:
+            say(f"!! pid {member.pid} would not end: {member.command}")
+        return 1
+    only_one.clear()
+    os.close(lock)
+    say("stopped, nothing is left running")
+    return 0
+
+
+def _opening(settings: Settings, world: World) -> str:
+    return (
+        f"trading-assets: mode {settings.trading_mode}, world {world.name}, traded profile "
+        f"{settings.profile}, markets {', '.join(settings.markets)}. Ctrl-C stops everything."
+    )
+
+
+def _supervisor(
+    settings: Settings,
+    world: World,
+    *,
+    clock: Clock,
+    say: Callable[[str], None],
+    make_guardian: Callable[[], Guardian],
+    on_change: Callable[[frozenset[int]], None],
+) -> Supervisor:
+    trading_port, research_port = free_ports(2)
+    workspace = world.run / "workspace.yaml"
+    workspace.write_text(services.workspace_yaml(trading_port, research_port), encoding="utf-8")
+    return Supervisor(
+        services.services(
+            settings,
+            world,
+            workspace=workspace,
+            trading_port=trading_port,
+            research_port=research_port,
+        ),
+        logs=world.run / "logs",
+        folder=settings.root,
+        environment=services.child_environment(settings, world),
+        clock=clock,
+        say=say,
+        make_guardian=make_guardian,
+        on_change=on_change,
+    )
+
+
+@dataclass(slots=True)
+class _Story:
+    """What a person is told between start and first signals; nothing is repeated."""
+
+    settings: Settings
+    engine: Engine
+    started_at: datetime
+    told_urls: bool = False
+    told_table: bool = False
+    last_look: datetime | None = None
+    last_progress: datetime | None = None
+    failures_told: set[str] = field(default_factory=set)
+
+    def news(self, now: datetime, supervisor: Supervisor) -> Iterable[str]:
+        """Lines to print now."""
+        if self.told_table or (self.last_look is not None and now - self.last_look < LOOK_EVERY):
+            return
+        self.last_look = now
+        if not self.told_urls and supervisor.all_ready:
+            self.told_urls = True
+            yield urls(self.settings)
+        lines = signal_table.latest(
+            self.engine, self.settings.markets, self.settings.active_profiles
+        )
+        waiting = unsettled_markets(self.settings, self.engine, lines)
+        if not waiting:
+            self.told_table = True
+            yield f"the first signals are out ({signal_table.age(now - self.started_at)}):"
+            yield signal_table.table(lines, now)
+            yield urls(self.settings)
+            yield "* traded profile. `trading-assets status` prints this table again."
+            return
+        if self.last_progress is None or now - self.last_progress >= PROGRESS_EVERY:
+            self.last_progress = now
+            yield from self._progress(now, supervisor, waiting)
+
+    def _progress(
+        self, now: datetime, supervisor: Supervisor, waiting: tuple[str, ...]
+    ) -> Iterable[str]:
+        since = signal_table.age(now - self.started_at)
+        if not supervisor.is_ready(services.WEB):
+            yield f"{since}: waiting for {', '.join(supervisor.waiting_for())}"
+            return
+        try:
+            runs = dagster_web.runs_in_progress(self.settings.dagster_port)
+            failed = dagster_web.failed_runs(self.settings.dagster_port)
+        except NotReadyYet as exc:
+            yield f"{since}: {exc}"
+            return
+        doing = "; ".join(_run_words(run) for run in runs) or "no Dagster run yet"
+        yield f"{since}: waiting for signals of {', '.join(waiting)}. Now: {doing}"
+        for run in failed:
+            if run.run_id not in self.failures_told:
+                self.failures_told.add(run.run_id)
+                yield _failure_words(self.settings, run)
+
+
+def urls(settings: Settings) -> str:
+    """Where a person looks."""
+    lines = [
+        f"  Dagster  http://127.0.0.1:{settings.dagster_port}",
+        f"  MLflow   http://127.0.0.1:{settings.mlflow_port}",
+    ]
+    if settings.trading_mode is not TradingMode.LIVE:
+        lines.append(
+            f"  paper exchange  http://127.0.0.1:{settings.paper_exchange_port}/v1/market/all"
+        )
+    return "\n".join(lines)
+
+
+def unsettled_markets(
+    settings: Settings, engine: Engine, lines: Iterable[signal_table.SignalLine]
+) -> tuple[str, ...]:
+    """Markets whose traded profile has no signal that knows the outcome of its first training.
+
+    A signal with probabilities knows it. One without counts once training has said why there is no
+    model (not enough history, refused by the gate) and the signal is younger than that.
+    """
+    traded = {line.market: line for line in lines if line.profile == settings.profile}
+    return tuple(
+        market
+        for market in settings.markets
+        if market not in traded or not _is_settled(settings, engine, traded[market])
+    )
+
+
+def _is_settled(settings: Settings, engine: Engine, line: signal_table.SignalLine) -> bool:
+    if line.p_buy is not None:
+        return True
+    verdict = _verdict_against_training(engine, line.market, settings.profile)
+    return verdict is not None and line.created_at >= verdict.decided_at
+
+
+def _verdict_against_training(engine: Engine, market: str, profile: str) -> Verdict | None:
+    promotion = latest_verdict(engine, VerdictKind.PROMOTION, market, profile)
+    if promotion is not None:
+        return promotion
+    may_train = latest_verdict(engine, VerdictKind.MAY_TRAIN, market, profile)
+    return may_train if may_train is not None and not may_train.passed else None
+
+
+def _run_words(run: dagster_web.RunLine) -> str:
+    subject = run.partition or "all markets"
+    if run.steps_running:
+        return f"{subject} {', '.join(run.steps_running)}"
+    return f"{subject} {run.job} {run.status.lower()}"
+
+
+def _failure_words(settings: Settings, run: dagster_web.RunLine) -> str:
+    steps = ", ".join(run.steps_failed) or "before its first step"
+    return (
+        f"!! {run.job} of {run.partition or 'all markets'} failed ({steps}): "
+        f"http://127.0.0.1:{settings.dagster_port}/runs/{run.run_id}"
+    )

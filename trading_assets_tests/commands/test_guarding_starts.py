@@ -1,0 +1,111 @@
+"""One start per world: ports, the lock, and what a killed start leaves behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from trading_assets.clock import SteppedClock, SystemClock
+from trading_assets.commands import groups
+from trading_assets.commands.only_one import OnlyOne
+from trading_assets.commands.ports import free_ports, require_free_ports, server_ports
+from trading_assets.errors import EnvironmentProblem
+from trading_assets.settings import Settings, load_settings
+from trading_assets_tests.commands.children import SLEEPS, python
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+# Takes the lock of the folder given, says so, and waits.
+HOLDER = """
+import pathlib, sys, time
+from trading_assets.clock import SystemClock
+from trading_assets.commands.only_one import OnlyOne
+one = OnlyOne(pathlib.Path(sys.argv[1])); one.take(SystemClock()); one.write([])
+print("holds", flush=True); time.sleep(600)
+"""
+
+
+def settings_with(ports: tuple[int, ...]) -> Settings:
+    names = ("dagster_port", "mlflow_port", "paper_exchange_port")
+    return load_settings(dict(zip(names, ports, strict=True)))
+
+
+def test_free_ports_pass() -> None:
+    require_free_ports(settings_with(free_ports(3)))
+
+
+def test_a_port_in_use_is_named_with_its_setting() -> None:
+    first, second, third = free_ports(3)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", second))
+        taken.listen()
+        with pytest.raises(EnvironmentProblem) as refused:
+            require_free_ports(settings_with((first, second, third)))
+    assert f"port {second} is in use" in str(refused.value)
+    assert "MLFLOW_PORT" in str(refused.value)
+    assert "DAGSTER_PORT" not in str(refused.value)
+
+
+def test_two_servers_on_one_port_are_refused() -> None:
+    with pytest.raises(EnvironmentProblem, match="a port of its own"):
+        require_free_ports(settings_with((4001, 4001, 4002)))
+
+
+def test_live_needs_no_port_for_the_paper_exchange() -> None:
+    live = load_settings({"trading_mode": "live"})
+    assert set(server_ports(live)) == {"DAGSTER_PORT", "MLFLOW_PORT"}
+
+
+def test_a_second_start_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
+    with subprocess.Popen(python(HOLDER, tmp_path), stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "holds\n"
+        with pytest.raises(EnvironmentProblem, match=rf"already runs .*pid {first.pid}"):
+            OnlyOne(tmp_path).take(SystemClock())
+        first.kill()
+    os.close(OnlyOne(tmp_path).take(SystemClock()))
+
+
+def test_processes_of_a_killed_start_are_named_with_the_command_that_ends_them(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen(python(SLEEPS), process_group=0) as left:
+        state = {"pid": 1, "groups": [left.pid]}
+        (tmp_path / "run.json").write_text(json.dumps(state))
+        with pytest.raises(EnvironmentProblem) as refused:
+            OnlyOne(tmp_path).take(SystemClock())
+        assert f"pid {left.pid}: {sys.executable}" in str(refused.value)
+        assert f"kill -- -{left.pid}" in str(refused.value)
+        groups.send([left.pid], signal.SIGKILL)
+    os.close(OnlyOne(tmp_path).take(SystemClock()))
+
+
+def test_a_strangers_group_with_a_reused_number_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], process_group=0) as stranger:
+        state = {"pid": 1, "groups": [stranger.pid]}
+        (tmp_path / "run.json").write_text(json.dumps(state))
+        os.close(OnlyOne(tmp_path).take(SystemClock()))
+        stranger.kill()
+
+
+def test_the_moment_of_the_stop_is_kept_for_the_next_start(tmp_path: Path) -> None:
+    one = OnlyOne(tmp_path)
+    later = datetime(2026, 1, 5, 13, tzinfo=UTC)
+    assert one.previous_stop(later) == later
+    one.stopping(NOW)
+    assert one.previous_stop(later) == NOW
+    one.forget_stop()
+    assert one.previous_stop(later) == later
+
+
+def test_waiting_for_the_guardian_ends(tmp_path: Path) -> None:
+    # The lock is held, but by nobody who has written a pid: the guardian of a killed start.
+    holder = OnlyOne(tmp_path).take(SystemClock())
+    with pytest.raises(EnvironmentProblem, match="was killed and its servers do not end"):
+        OnlyOne(tmp_path).take(SteppedClock(NOW))
+    os.close(holder)
