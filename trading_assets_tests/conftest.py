@@ -74,7 +74,7 @@ class RunningExchange:
         return self.app.faults
 
 
-class _Server:
+class ExchangeServer:
     """uvicorn in a thread, on a port that the system chooses."""
 
     def __init__(self, app: PaperExchange) -> None:
@@ -111,7 +111,9 @@ def paper_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[RunningExcha
     Shared by all tests: give it no faults. A test of limits or faults, or one that needs its own
     clock, takes `make_exchange`.
     """
-    server = _Server(create_app(synthetic_markets, SystemClock(), world="test", limited=False))
+    server = ExchangeServer(
+        create_app(synthetic_markets, SystemClock(), world="test", limited=False)
+    )
     yield server.start()
     server.stop()
 
@@ -122,7 +124,7 @@ MakeExchange = Callable[..., RunningExchange]
 @pytest.fixture
 def make_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[MakeExchange]:
     """Starts exchanges for one test: `make_exchange(clock=..., markets=..., limited=...)`."""
-    servers: list[_Server] = []
+    servers: list[ExchangeServer] = []
 
     def make(
         *, clock: Clock | None = None, markets: Markets | None = None, limited: bool = False
@@ -130,7 +132,7 @@ def make_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[MakeExchange]
         app = create_app(
             markets or synthetic_markets, clock or SystemClock(), world="test", limited=limited
         )
-        servers.append(_Server(app))
+        servers.append(ExchangeServer(app))
         return servers[-1].start()
 
     yield make

@@ -134,8 +134,9 @@ def _numbers(values: FloatArray) -> list[int | float]:
 # --- endpoints --------------------------------------------------------------------------------
 
 
-def market_all(markets: Markets, query: Query) -> list[Json]:
+def market_all(markets: Markets, query: Query, now_ms: int) -> list[Json]:
     """GET /v1/market/all; `isDetails` is the older name that pyupbit sends."""
+    del now_ms
     details = _truth(query, "is_details", "isDetails")
     return [_trading_pair(market, details) for market in markets.markets]
 

@@ -80,7 +80,7 @@ class RecordedMarkets(Markets):
     def check_finer(self, interval: Interval) -> None:
         """Raises IntervalNotServed: prices inside a recorded candle are unknown."""
         raise IntervalNotServed(
-            f"Code not found: this recording has {self.base.minutes}-minute candles, "
+            f"this recording has {self.base.minutes}-minute candles, "
             f"{interval.minutes}-minute ones cannot be made from them"
         )
 

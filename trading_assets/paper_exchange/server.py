@@ -39,30 +39,23 @@ _MAINTENANCE = {
 }
 _BROKEN = {"error": {"name": "internal_server_error", "message": "Internal Server Error"}}
 
-Answer = Callable[[Markets, Request, int], Any]
+Answer = Callable[[Markets, quotation.Query, int], list[quotation.Json]]
+
+
+def _minutes(markets: Markets, query: quotation.Query, now_ms: int) -> list[quotation.Json]:
+    return quotation.minute_candles(markets, query["unit"], query, now_ms)
+
 
 # Path: (limit group as the Remaining-Req header names it, what answers).
 _ENDPOINTS: Mapping[str, tuple[str, Answer]] = {
-    "/v1/market/all": ("market", lambda m, r, now: quotation.market_all(m, r.query_params)),
-    "/v1/candles/minutes/{unit}": (
-        "candles",
-        lambda m, r, now: quotation.minute_candles(m, r.path_params["unit"], r.query_params, now),
-    ),
-    "/v1/candles/days": (
-        "candles",
-        lambda m, r, now: quotation.day_candles(m, r.query_params, now),
-    ),
-    "/v1/ticker": ("ticker", lambda m, r, now: quotation.tickers(m, r.query_params, now)),
-    "/v1/ticker/all": ("ticker", lambda m, r, now: quotation.all_tickers(m, r.query_params, now)),
-    "/v1/orderbook": ("orderbook", lambda m, r, now: quotation.orderbooks(m, r.query_params, now)),
-    "/v1/orderbook/instruments": (
-        "orderbook",
-        lambda m, r, now: quotation.instruments(m, r.query_params, now),
-    ),
-    "/v1/trades/ticks": (
-        "crix-trades",
-        lambda m, r, now: quotation.trade_ticks(m, r.query_params, now),
-    ),
+    "/v1/market/all": ("market", quotation.market_all),
+    "/v1/candles/minutes/{unit}": ("candles", _minutes),
+    "/v1/candles/days": ("candles", quotation.day_candles),
+    "/v1/ticker": ("ticker", quotation.tickers),
+    "/v1/ticker/all": ("ticker", quotation.all_tickers),
+    "/v1/orderbook": ("orderbook", quotation.orderbooks),
+    "/v1/orderbook/instruments": ("orderbook", quotation.instruments),
+    "/v1/trades/ticks": ("crix-trades", quotation.trade_ticks),
 }
 
 
@@ -126,7 +119,7 @@ class PaperExchange(Starlette):
             if b":" in request.scope["query_string"]:
                 raise quotation.invalid()
             self.markets.check_now(now_ms)
-            return _json(answer(self.markets, request, now_ms))
+            return _json(answer(self.markets, _query(request), now_ms))
         except quotation.QuotationError as error:
             return _json(error.body, error.status)
         except IntervalNotServed as error:
@@ -160,6 +153,12 @@ class PaperExchange(Starlette):
             await _send_half(send)
         else:
             await answers[fault.kind]()(scope, receive, send)
+
+
+def _query(request: Request) -> quotation.Query:
+    """Parameters by name; a repeated one (pyupbit's list of markets) is joined by commas."""
+    given = request.query_params
+    return {**{name: ",".join(given.getlist(name)) for name in given}, **request.path_params}
 
 
 async def _nowhere(message: Any) -> None:
