@@ -18,12 +18,22 @@ from trading_assets.errors import ImpossibleCandle
 from trading_assets.features.anchors import pieces
 from trading_assets.features.catalogue import CATALOGUE_VERSION, FEATURE_NAMES, WARM_UP
 from trading_assets.features.indicators import Candles, write_features
-from trading_assets.features.tables import require_version, time_column, time_values, versioned
+from trading_assets.features.tables import (
+    VERSION_KEY,
+    require_columns,
+    require_version,
+    table_version,
+    time_column,
+    time_values,
+    versioned,
+)
 from trading_assets.features.windows import FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
 TimeArray = npt.NDArray[np.datetime64]
 IntArray = npt.NDArray[np.int64]
+
+_COLUMNS = ("open_time", "segment", "valid", *FEATURE_NAMES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +88,8 @@ class FeatureMatrix:
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
         """Back from `to_table`. Raises ValueError: other columns or another catalogue version."""
-        require_version(table, ("open_time", "segment", "valid", *FEATURE_NAMES))
+        require_version(table_version(table))
+        require_columns(table.column_names, _COLUMNS)
         values = np.empty((len(FEATURE_NAMES), table.num_rows)).T
         for i, name in enumerate(FEATURE_NAMES):
             values[:, i] = table.column(name).to_numpy()
@@ -95,15 +106,20 @@ class FeatureMatrix:
         frame.insert(0, "open_time", pd.DatetimeIndex(self.open_time).tz_localize("UTC"))
         frame.insert(1, "segment", self.segment)
         frame.insert(2, "valid", self.valid)
-        frame.attrs["catalogue_version"] = CATALOGUE_VERSION
+        frame.attrs[VERSION_KEY] = CATALOGUE_VERSION
         return frame
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:
         """Back from `to_frame`. Raises ValueError: other columns or another catalogue version."""
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        version = {"catalogue_version": str(frame.attrs.get("catalogue_version"))}
-        return cls.from_table(table.replace_schema_metadata(version))
+        require_version(str(frame.attrs.get(VERSION_KEY)))
+        require_columns(frame.columns, _COLUMNS)
+        return cls(
+            open_time=frame["open_time"].dt.tz_convert(None).to_numpy(dtype="datetime64[us]"),
+            values=np.asfortranarray(frame[list(FEATURE_NAMES)].to_numpy(dtype=np.float64)),
+            valid=frame["valid"].to_numpy(dtype=np.bool_),
+            segment=frame["segment"].to_numpy(dtype=np.int64),
+        )
 
 
 def feature_matrix(series: CandleSeries) -> FeatureMatrix:

@@ -23,7 +23,9 @@ from trading_assets.features.catalogue import FEATURE_NAMES, WARM_UP
 from trading_assets.features.matrix import FeatureMatrix, latest_features
 from trading_assets.features.tables import (
     read_parquet,
+    require_columns,
     require_version,
+    table_version,
     time_column,
     time_values,
     versioned,
@@ -128,7 +130,8 @@ class Sequences:
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
         """Back from `to_table`. Raises ValueError: other columns or another catalogue version."""
-        require_version(table, ("open_time", *FEATURE_NAMES))
+        require_version(table_version(table))
+        require_columns(table.column_names, ("open_time", *FEATURE_NAMES))
         base = np.empty((table.num_rows, _WIDTH), dtype=np.float32)
         for i, name in enumerate(FEATURE_NAMES):
             base[:, i] = table.column(name).to_numpy()

@@ -6,7 +6,7 @@ which folder they go to (`orchestration`).
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,32 @@ from upath import UPath
 
 from trading_assets.features.catalogue import CATALOGUE_VERSION
 
-_VERSION_KEY = b"catalogue_version"
+VERSION_KEY = "catalogue_version"
 
 
 def versioned(table: pa.Table) -> pa.Table:
     """`table` with the version of the catalogue that its features follow."""
-    return table.replace_schema_metadata({_VERSION_KEY: CATALOGUE_VERSION.encode()})
+    return table.replace_schema_metadata({VERSION_KEY: CATALOGUE_VERSION})
 
 
-def require_version(table: pa.Table, columns: Sequence[str]) -> None:
-    """Raises ValueError: features of another catalogue, or not these columns."""
-    stored = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+def table_version(table: pa.Table) -> str:
+    """The catalogue version that `versioned` wrote, "none" without one."""
+    return str((table.schema.metadata or {}).get(VERSION_KEY.encode(), b"none").decode())
+
+
+def require_version(stored: str) -> None:
+    """Raises ValueError: the features follow another catalogue."""
     if stored != CATALOGUE_VERSION:
         raise ValueError(
             f"stored features follow catalogue {stored}, this program has {CATALOGUE_VERSION}: "
             "materialize them again"
         )
-    if list(table.column_names) != list(columns):
-        raise ValueError(f"columns must be {list(columns)}, were {table.column_names}")
+
+
+def require_columns(columns: Iterable[str], required: Sequence[str]) -> None:
+    """Raises ValueError: not exactly these columns in this order."""
+    if list(columns) != list(required):
+        raise ValueError(f"columns must be {list(required)}, were {list(columns)}")
 
 
 def time_column(times: npt.NDArray[np.datetime64]) -> Any:
