@@ -35,9 +35,10 @@ class LogisticModel:
 
     def probabilities(self, x: NDArray[np.float32]) -> FloatArray:
         """(n, 3) of the whole design matrix x (n, all columns)."""
-        z = (x[:, self.columns].astype(np.float64) - self.mean) / self.scale
-        # Not a matrix product: BLAS adds in another order for one row than for many, and one
-        # live row must get the same bits as in training.
+        # One live row must get the same bits as in a batch. So no matrix product (BLAS adds in
+        # another order for one row than for many), and rows that lie in one piece each.
+        chosen = x[:, self.columns].astype(np.float64, order="C")
+        z = (chosen - self.mean) / self.scale
         logits = np.stack([(z * c).sum(axis=1) for c in self.coefficients], axis=1)
         return softmax(logits + self.intercept)
 
