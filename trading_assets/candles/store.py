@@ -40,6 +40,7 @@ from trading_assets.candles.gaps import (
     Verdict,
     classify,
     gap_frame,
+    inside,
     missing_spans,
     union,
 )
@@ -148,14 +149,17 @@ class CandleStore:
         return report
 
     def judge(self, market: str, interval: Interval, verdicts: Iterable[Verdict]) -> None:
-        """Keep what the other markets said about long gaps; the gap table follows."""
+        """Keep what the other markets said about long gaps; the gap table follows.
+
+        An earlier verdict about the same time (a gap that has grown since) is replaced.
+        """
         found = list(verdicts)
         if not found:
             return
         with self._locked(market, interval):
             record = self.record(market, interval)
-            spans = {v.span for v in found}
-            kept = [v for v in record.verdicts if v.span not in spans]
+            judged = union(v.span for v in found)
+            kept = [v for v in record.verdicts if not inside(v.span, judged)]
             after = replace(record, verdicts=tuple(sorted([*kept, *found])))
             windows = [v.span for v in found]
             self._write_record(market, interval, self._with_gaps(market, interval, after, windows))
@@ -307,9 +311,9 @@ class CandleStore:
         Also whether they end with the newest candle of the store.
         """
         paths = self._parts(market, interval)
-        inside = [i for i, path in enumerate(paths) if _may_hold(path, low, high)]
+        within = [i for i, path in enumerate(paths) if _may_hold(path, low, high)]
         before = sum(_month_us(path) < low for path in paths)
-        first, last = (inside[0], inside[-1]) if inside else (before, before - 1)
+        first, last = (within[0], within[-1]) if within else (before, before - 1)
         near = range(max(0, first - 1), min(len(paths), last + 2))
         arrays = [open_times_us(self._read_part(paths[i], market, interval)) for i in near]
         if not arrays:
