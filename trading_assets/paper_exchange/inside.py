@@ -149,12 +149,12 @@ def _volumes(candle: BaseCandle, price: FloatArray, rng: np.random.Generator) ->
 
 def _tilted(weight: FloatArray, price: FloatArray, target: float) -> FloatArray:
     """`weight` moved towards the dearest or the cheapest trade until the mean price is `target`."""
+    if price.min() == price.max():
+        return weight  # nothing to move to; rounding of the mean would move everything
     mean = float(weight @ price)
     place = int(price.argmax()) if target > mean else int(price.argmin())
-    distance = float(price[place]) - mean
-    if distance == 0:
-        return weight
-    share = min(max((target - mean) / distance, 0.0), 1.0)
+    # At most 3/4: the low (or high) is itself a quarter of a candle's mean price.
+    share = min(max((target - mean) / (float(price[place]) - mean), 0.0), 0.75)
     moved = (1 - share) * weight
     moved[place] += share
     return moved
