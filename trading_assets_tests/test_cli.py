@@ -1,0 +1,104 @@
+"""The console script: sentences instead of tracebacks, secrets hidden, light commands light."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trading_assets import cli
+from trading_assets.settings import load_settings
+from trading_assets.world import claim, world_of
+
+
+def run_cli(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "trading_assets.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_settings_hides_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UPBIT_SECRET_KEY", "s3cr3t-of-mine")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/passw0rd.db")
+    assert cli.main(["settings"]) == 0
+    shown = capsys.readouterr().out
+    assert "UPBIT_SECRET_KEY=********" in shown
+    assert "s3cr3t-of-mine" not in shown
+    assert "passw0rd" not in shown
+
+
+def test_settings_shows_what_the_environment_and_the_env_file_say(
+    isolated_settings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (isolated_settings / ".env").write_text("PROFILE=swing\nSEEDS=3\n")
+    monkeypatch.setenv("SEEDS", "2")
+    assert cli.main(["settings"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "PROFILE=swing" in shown
+    assert "SEEDS=2" in shown  # the environment wins
+
+
+@pytest.mark.parametrize("command", [c.name for c in cli.COMMANDS])
+def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROFILE", "gamble")
+    assert cli.main([command]) == 2
+    told = capsys.readouterr().err
+    assert told == "trading-assets: PROFILE was 'gamble': Input should be 'scalp' or 'swing'\n"
+
+
+def test_status_of_a_world_never_prepared_says_what_to_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["status"]) == 1
+    assert "run `make setup`" in capsys.readouterr().err
+
+
+def test_setup_of_a_folder_of_another_world_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    claim(world_of(load_settings()).data, "live")
+    assert cli.main(["setup"]) == 1
+    assert "belongs to the world live" in capsys.readouterr().err
+
+
+def test_an_unknown_command_lists_the_known_ones() -> None:
+    answer = run_cli("rnu")
+    assert answer.returncode == 2
+    assert "paper-exchange" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    answer = subprocess.run(
+        f"{sys.executable} -m trading_assets.cli settings | head -1",
+        shell=True,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.stdout.startswith("# world sandbox-")
+    assert answer.stderr == ""
+
+
+def test_light_commands_import_no_heavy_library() -> None:
+    program = """
+import sys
+from trading_assets.cli import main
+main(["settings"])
+import trading_assets.commands.run, trading_assets.commands.signal_table
+heavy = {"pandas", "numpy", "lightgbm", "sklearn", "mlflow", "dagster", "pyupbit", "talib"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines()[-1] == "[]"
