@@ -1,0 +1,111 @@
+"""The science test: no edge is found where there is none, the planted one where there is.
+
+ARCHITECTURE section 3, by experiments on the synthetic market (`science.py`). In CI at a reduced
+size: 60 days without an edge and 120 with it (the profile's own history), one LightGBM seed a
+model, at most 60 rounds; about a minute of CPU. `deep` (make test-deep) takes 120 days, five seeds
+and all rounds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from trading_assets.models.checks import check_too_good
+from trading_assets.models.dataset import Dataset
+from trading_assets_tests.models.science import (
+    Finding,
+    Size,
+    experiment,
+    fit,
+    market_of,
+    synthetic_dataset,
+    t_value,
+)
+
+SMALL = Size(days=60, model_seeds=1, max_rounds=60)
+TRADED = Size(days=120, model_seeds=1, max_rounds=60)
+FULL = Size(days=120, model_seeds=5, max_rounds=150)
+
+pytestmark = pytest.mark.slow
+
+
+def assert_no_edge(findings: Sequence[Finding]) -> None:
+    """The three statements about a market without an edge, over 20 seeds."""
+    n = len(findings)
+    winners = [f for f in findings if f.t_volatility > student.ppf(0.95, f.days - 1)]
+    # 1 of 20 is expected at 5 %; 4 or more happen in 1.6 % of the cases.
+    assert len(winners) <= 3, f"{len(winners)} of {n} beat the volatility-only baseline"
+    direction = np.array([f.auc_direction for f in findings])
+    reach = student.ppf(0.975, n - 1) * direction.std(ddof=1) / np.sqrt(n)
+    assert abs(direction.mean() - 0.5) <= reach, f"direction AUC {direction.mean():.4f}"
+    assert reach < 0.015, "the interval is too wide to mean anything"
+    profit = np.array([f.chosen_net - f.random_net for f in findings])
+    assert t_value(profit) < student.ppf(0.95, n - 1), f"profit {profit.mean():.5f} over random"
+
+
+def assert_planted_edge_is_found(findings: Sequence[Finding]) -> None:
+    """The direction within 0.03 of the oracle's, and entries better than random ones."""
+    model = float(np.mean([f.auc_direction for f in findings]))
+    oracle = float(np.mean([f.oracle_auc for f in findings]))
+    assert 0.59 < oracle < 0.64
+    assert oracle - model <= 0.03, f"direction AUC {model:.4f}, the oracle's {oracle:.4f}"
+    assert model - oracle <= 0.01, "a model cannot know more than the generator"
+    profit = np.array([f.chosen_net - f.random_net for f in findings])
+    assert t_value(profit) > student.ppf(0.95, len(findings) - 1)
+
+
+def test_without_an_edge_nothing_is_found_in_20_seeds() -> None:
+    assert_no_edge([experiment(seed, "0", SMALL) for seed in range(20)])
+
+
+def test_with_the_planted_edge_the_direction_is_found_nearly_as_well_as_by_the_oracle() -> None:
+    assert_planted_edge_is_found([experiment(seed, "1", TRADED) for seed in range(6)])
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+def test_without_an_edge_nothing_is_found_at_full_size() -> None:
+    assert_no_edge([experiment(seed, "0", FULL) for seed in range(20)])
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+def test_the_planted_edge_is_found_at_full_size() -> None:
+    assert_planted_edge_is_found([experiment(seed, "1", FULL) for seed in range(20)])
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    market, name = market_of(1, "1")
+    return synthetic_dataset(market, name, SMALL)
+
+
+def test_shuffled_labels_fall_to_the_prior(dataset: Dataset) -> None:
+    order = np.random.default_rng(1).permutation(len(dataset))
+    shuffled = replace(
+        dataset,
+        y=dataset.y[order],
+        long_net=dataset.long_net[order],
+        short_net=dataset.short_net[order],
+    )
+    found = fit(shuffled, SMALL).unseen_evaluation()
+    assert found.ratio_prior == pytest.approx(1.0, abs=0.005)
+    assert found.auc_direction == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_feature_that_sees_the_outcome_is_caught_and_the_honest_model_is_not(
+    dataset: Dataset,
+) -> None:
+    honest = check_too_good(fit(dataset, SMALL).unseen_evaluation())
+    assert honest.passed, honest.reason
+    # The return to come, under noise of the same size, in place of one harmless column.
+    rng = np.random.default_rng(1)
+    future = dataset.long_net / dataset.long_net.std()
+    x = dataset.x.copy()
+    x[:, dataset.columns.index("body_share_last")] = future + rng.standard_normal(len(dataset))
+    leaky = check_too_good(fit(replace(dataset, x=x), SMALL).unseen_evaluation())
+    assert not leaky.passed
+    assert leaky.reason.startswith("LEAK suspected")
