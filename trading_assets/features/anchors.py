@@ -30,43 +30,53 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows start <= i < stop of a series that share a segment; `slot` is the first one's place
+    on the grid of the interval, counted from the Unix epoch."""
+
+    start: int
+    stop: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows start <= i < stop of one segment and one chunk, computed from row `lead_start` on.
+    """Rows start <= i < stop of one segment and one chunk, computed from row `lead_start` on."""
 
-    segment_start: the first row of the segment in the series.
-    """
-
-    segment_start: int
     lead_start: int
     start: int
     stop: int
 
 
-def pieces(series: CandleSeries, since: int = 0) -> Iterator[Piece]:
-    """The pieces that together make the rows since <= i < len(series), oldest first.
+def segments(series: CandleSeries, since: int = 0) -> Iterator[Segment]:
+    """The segments with rows since <= i, whole, oldest first.
 
-    Raises ValueError: a segment has a hole (its rows are not on a regular grid).
+    Raises ValueError: one has a hole (its rows are not on a regular grid).
     """
     open_us = series.open_time.astype("datetime64[us]").view(np.int64)
     step = series.interval.minutes * 60_000_000
     breaks = np.flatnonzero(series.segment[1:] != series.segment[:-1]) + 1
     edges = [0, *breaks.tolist(), len(series)] if len(series) else []
-    for first, end in pairwise(edges):
-        if end <= since:
+    for start, stop in pairwise(edges):
+        if stop <= since:
             continue
-        if int(open_us[end - 1] - open_us[first]) != (end - 1 - first) * step:
+        if int(open_us[stop - 1] - open_us[start]) != (stop - 1 - start) * step:
             raise ValueError(
-                f"segment {series.segment[first]} from {series.open_time[first]} has a hole: "
-                f"{end - first} rows until {series.open_time[end - 1]}"
+                f"segment {series.segment[start]} from {series.open_time[start]} has a hole: "
+                f"{stop - start} rows until {series.open_time[stop - 1]}"
             )
-        start = first
-        while start < end:
-            slot = int(open_us[start]) // step % CHUNK
-            stop = min(end, start + CHUNK - slot)
-            if stop > since:
-                lead_start = max(first, start - slot - LEAD)
-                yield Piece(first, lead_start, max(start, since), stop)
-            start = stop
+        yield Segment(start, stop, int(open_us[start]) // step)
+
+
+def pieces(segment: Segment, since: int = 0) -> Iterator[Piece]:
+    """The pieces that together make the segment's rows since <= i, oldest first."""
+    start = segment.start
+    while start < segment.stop:
+        behind = (segment.slot + start - segment.start) % CHUNK  # rows since the chunk began
+        stop = min(segment.stop, start + CHUNK - behind)
+        if stop > since:
+            yield Piece(max(segment.start, start - behind - LEAD), max(start, since), stop)
+        start = stop
 
 
 def history_start(last: datetime, interval: Interval, rows: int = 1) -> datetime:

@@ -22,11 +22,13 @@ import talib
 from trading_assets.features.catalogue import FEATURE_NAMES, WARM_UP
 from trading_assets.features.windows import (
     FloatArray,
+    moments_of_windows,
     window_max,
     window_mean,
     window_min,
     window_moments,
     window_sum,
+    window_sums,
 )
 
 IntArray = npt.NDArray[np.int64]
@@ -81,11 +83,28 @@ class Candles:
         )
 
 
-def write_features(candles: Candles, out: FloatArray) -> None:
-    """Write all features of the last len(out) candles into `out`, shape (rows, 46).
+def write_windowed(candles: Candles, out: FloatArray) -> None:
+    """Write the features with a finite window into `out`, shape (rows, 46), for its last rows.
 
-    At least WARM_UP candles must come before those rows. Only the recursive averages look further
-    back than that.
+    Exactly WARM_UP candles must come before those rows; a row depends on no more, to the bit.
+    Raises ValueError: there are fewer or more.
+    """
+    rows = len(out)
+    if len(candles.close) != rows + WARM_UP:
+        raise ValueError(
+            f"{rows} rows need {rows + WARM_UP} candles, there were {len(candles.close)}"
+        )
+    # One family at a time, so that its working arrays are still in the cache when it is written.
+    for family in _WINDOWED:
+        for name, column in family(candles, rows).items():
+            out[:, _POSITION[name]] = column
+
+
+def write_recursive(candles: Candles, out: FloatArray) -> None:
+    """Write the features that never forget into `out`, shape (rows, 46), for its last rows.
+
+    Their last bits depend on where `candles` begin (see `anchors.py`), WARM_UP candles before
+    those rows or more.
     Raises ValueError: there are fewer.
     """
     rows = len(out)
@@ -94,14 +113,12 @@ def write_features(candles: Candles, out: FloatArray) -> None:
             f"{rows} rows need {rows + WARM_UP} candles, there were {len(candles.close)}"
         )
     scaled = candles.scaled()
-    recent = scaled.last(rows + WARM_UP)
-    # One family at a time, so that its working arrays are still in the cache when it is written.
-    for family in _FAMILIES:
-        for name, column in family(scaled, recent, rows).items():
+    for family in _RECURSIVE:
+        for name, column in family(scaled, rows).items():
             out[:, _POSITION[name]] = column
 
 
-def _returns(_long: Candles, c: Candles, rows: int) -> Columns:
+def _returns(c: Candles, rows: int) -> Columns:
     """Log returns, realised volatility, momentum in its units, higher moments."""
     close = c.close
     # Each from its own quotient: a difference of logarithms would lose digits and would not be
@@ -110,8 +127,11 @@ def _returns(_long: Candles, c: Candles, rows: int) -> Columns:
     r = np.log(close[1:] / close[:-1])
     log_returns[1] = r[-rows:]
     squares = r * r
-    volatility = {n: np.sqrt(window_mean(squares, n)[-rows:]) for n in (12, 24, 72)}
-    skewness, kurtosis = _higher_moments(r[-(rows + 23) :], squares[-(rows + 23) :], 24)
+    sums = dict(zip((12, 24, 72), window_sums(squares, (12, 24, 72)), strict=True))
+    volatility = {n: np.sqrt(sums[n][-rows:] / n) for n in sums}
+    skewness, kurtosis = _higher_moments(
+        r[-(rows + 23) :], squares[-(rows + 23) :], sums[24][-rows:] / 24
+    )
     return {
         **{f"log_return_{n}": x for n, x in log_returns.items()},
         **{
@@ -124,14 +144,17 @@ def _returns(_long: Candles, c: Candles, rows: int) -> Columns:
     }
 
 
-def _higher_moments(r: FloatArray, r2: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
-    """(skewness, excess kurtosis) of windows of n, bias-corrected as pandas and Excel do.
+def _higher_moments(
+    r: FloatArray, squares: FloatArray, raw2: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(skewness, excess kurtosis) of windows of 24, bias-corrected as pandas and Excel do.
 
-    From raw moments; those of numbers whose sd is below 1 % of their mean would cancel to noise
-    and count as those of equal numbers.
+    squares: r * r. raw2: their means over the windows. From raw moments; those of numbers whose
+    sd is below 1 % of their mean would cancel to noise and count as those of equal numbers.
     """
+    n = 24
     mean = window_mean(r, n)
-    raw2, raw3, raw4 = window_mean(r2, n), window_mean(r2 * r, n), window_mean(r2 * r2, n)
+    raw3, raw4 = window_mean(squares * r, n), window_mean(squares * squares, n)
     mean2 = mean * mean
     m2 = raw2 - mean2
     m3 = raw3 - mean * (3 * raw2 - 2 * mean2)
@@ -145,14 +168,13 @@ def _higher_moments(r: FloatArray, r2: FloatArray, n: int) -> tuple[FloatArray, 
     return skewness, kurtosis
 
 
-def _averages(long: Candles, c: Candles, rows: int) -> Columns:
-    """Distances from moving averages, and MACD."""
+def _averages(c: Candles, rows: int) -> Columns:
+    """Distances from exponential averages, and MACD."""
     close = c.close[-rows:]
-    ema = {n: talib.EMA(long.close, n) for n in (9, 12, 21, 26, 55)}
+    ema = {n: talib.EMA(c.close, n) for n in (9, 12, 21, 26, 55)}
     macd = ema[12] - ema[26]
     signal = talib.EMA(macd, 9)
     return {
-        "sma_gap_50": close / window_mean(c.close[-(rows + 49) :], 50) - 1,
         **{f"ema_gap_{n}": close / ema[n][-rows:] - 1 for n in (9, 21, 55)},
         "ema_ratio_9_21": ema[9][-rows:] / ema[21][-rows:] - 1,
         "macd_line": macd[-rows:] / close,
@@ -160,42 +182,49 @@ def _averages(long: Candles, c: Candles, rows: int) -> Columns:
     }
 
 
-def _oscillators(long: Candles, c: Candles, rows: int) -> Columns:
+def _oscillators(c: Candles, rows: int) -> Columns:
     """RSI. TA-Lib answers 0 once gains and losses have both faded; here flat means neutral."""
-    moved = (c.close[1:] != c.close[:-1]).astype(np.float64)
+    recent = c.close[-(rows + 14) :]
+    moved = (recent[1:] != recent[:-1]).astype(np.float64)
     columns = {}
     for n in (7, 14):
-        rsi = talib.RSI(long.close, n)[-rows:]
+        rsi = talib.RSI(c.close, n)[-rows:]
         rsi[_none_within(moved, n, rows)] = 50.0
         columns[f"rsi_{n}"] = rsi
     return columns
 
 
-def _directional(long: Candles, c: Candles, rows: int) -> Columns:
+def _directional(c: Candles, rows: int) -> Columns:
     """ATR, ADX and the directional indicators."""
-    high, low, close = long.high, long.low, long.close
-    before = c.close[:-1]
-    has_range = ((c.high[1:] != before) | (c.low[1:] != before)).astype(np.float64)
-    still = _none_within(has_range, 14, rows)
+    recent = c.last(rows + 14)
+    before = recent.close[:-1]
+    has_range = (recent.high[1:] != before) | (recent.low[1:] != before)
+    still = _none_within(has_range.astype(np.float64), 14, rows)
     columns = {
-        "adx_14": talib.ADX(high, low, close, 14)[-rows:],
-        "plus_di_14": talib.PLUS_DI(high, low, close, 14)[-rows:],
-        "minus_di_14": talib.MINUS_DI(high, low, close, 14)[-rows:],
+        "adx_14": talib.ADX(c.high, c.low, c.close, 14)[-rows:],
+        "plus_di_14": talib.PLUS_DI(c.high, c.low, c.close, 14)[-rows:],
+        "minus_di_14": talib.MINUS_DI(c.high, c.low, c.close, 14)[-rows:],
     }
     for column in columns.values():
         column[still] = 0.0
-    return {"natr_14": talib.ATR(high, low, close, 14)[-rows:] / close[-rows:], **columns}
+    true_range = talib.ATR(c.high, c.low, c.close, 14)[-rows:]
+    return {"natr_14": true_range / c.close[-rows:], **columns}
 
 
-def _bollinger(_long: Candles, c: Candles, rows: int) -> Columns:
+def _bands(c: Candles, rows: int) -> Columns:
+    """Bollinger bands, and the distance from a simple average."""
     close = c.close[-(rows + 19) :]
     mean, squares = window_moments(close, 20)
     sd = np.sqrt(squares / 20)
     offset = _ratio(close[-rows:] - mean, 4 * sd, 0.0, ROUNDING * mean)
-    return {"bollinger_percent_b": offset + 0.5, "bollinger_width": 4 * sd / mean}
+    return {
+        "bollinger_percent_b": offset + 0.5,
+        "bollinger_width": 4 * sd / mean,
+        "sma_gap_50": close[-rows:] / window_mean(c.close, 50)[-rows:] - 1,
+    }
 
 
-def _stochastics(_long: Candles, c: Candles, rows: int) -> Columns:
+def _stochastics(c: Candles, rows: int) -> Columns:
     needed = rows + 4  # two averages of 3
     lowest = window_min(c.low, 14)[-needed:]
     highest = window_max(c.high, 14)[-needed:]
@@ -204,7 +233,7 @@ def _stochastics(_long: Candles, c: Candles, rows: int) -> Columns:
     return {"stochastic_k": k[-rows:], "stochastic_d": window_mean(k, 3)}
 
 
-def _cci(_long: Candles, c: Candles, rows: int) -> Columns:
+def _cci(c: Candles, rows: int) -> Columns:
     typical = _typical_price(c)[-(rows + 19) :]
     # The moments' mean is exact for equal prices, the quotient of a sum is not.
     mean = window_moments(typical, 20)[0]
@@ -219,7 +248,7 @@ def _cci(_long: Candles, c: Candles, rows: int) -> Columns:
     return {"cci_20": cci}
 
 
-def _money_flow(_long: Candles, c: Candles, rows: int) -> Columns:
+def _money_flow(c: Candles, rows: int) -> Columns:
     """Own sums: talib.MFI answers 0 wherever fewer than 1.0 KRW flowed, whatever the unit."""
     typical = _typical_price(c)
     change = typical[1:] - typical[:-1]
@@ -229,28 +258,28 @@ def _money_flow(_long: Candles, c: Candles, rows: int) -> Columns:
     return {"mfi_14": _ratio(100 * up, up + down, 50.0)}
 
 
-def _volume(_long: Candles, c: Candles, rows: int) -> Columns:
-    volume = c.volume
+def _volume(c: Candles, rows: int) -> Columns:
+    volume, close = c.volume, c.close[-rows:]
     direction = np.sign(c.close[1:] - c.close[:-1])
     balance = window_sum(direction * volume[1:], 12)[-rows:]
-    total_24 = window_sum(volume, 24)[-rows:]
+    total_12, total_24 = (x[-rows:] for x in window_sums(volume, (12, 24)))
     value_24 = window_sum(_typical_price(c) * volume, 24)[-rows:]
-    close = c.close[-rows:]
+    (mean_24, squares_24), (mean_72, squares_72) = moments_of_windows(volume, (24, 72))
     return {
-        "obv_slope_12": _ratio(balance, window_sum(volume, 12)[-rows:], 0.0),
+        "obv_slope_12": _ratio(balance, total_12, 0.0),
         "vwap_gap_24": _ratio(close * total_24, value_24, 1.0) - 1,
-        "volume_z_24": _z_score(volume, 24, rows),
-        "volume_z_72": _z_score(volume, 72, rows),
+        "volume_z_24": _z_score(volume, mean_24, squares_24 / 23, rows),
+        "volume_z_72": _z_score(volume, mean_72, squares_72 / 71, rows),
     }
 
 
-def _z_score(x: FloatArray, window: int, rows: int) -> FloatArray:
-    mean, squares = window_moments(x[-(rows + window - 1) :], window)
-    sd = np.sqrt(squares / (window - 1))
+def _z_score(x: FloatArray, mean: FloatArray, variance: FloatArray, rows: int) -> FloatArray:
+    """Of the last rows; 0 where the standard deviation is."""
+    mean, sd = mean[-rows:], np.sqrt(variance[-rows:])
     return _ratio(x[-rows:] - mean, sd, 0.0, ROUNDING * mean)
 
 
-def _shape(_long: Candles, c: Candles, rows: int) -> Columns:
+def _shape(c: Candles, rows: int) -> Columns:
     last = c.last(rows)
     height = last.high - last.low
     top, bottom = np.maximum(last.open, last.close), np.minimum(last.open, last.close)
@@ -262,7 +291,7 @@ def _shape(_long: Candles, c: Candles, rows: int) -> Columns:
     }
 
 
-def _calendar(_long: Candles, c: Candles, rows: int) -> Columns:
+def _calendar(c: Candles, rows: int) -> Columns:
     minute = c.minute[-rows:]
     day = minute // 1440
     of_day = minute - day * 1440
@@ -300,17 +329,6 @@ def _ratio(
     return quotient
 
 
-# Each: (all candles, the last rows + WARM_UP of them, rows) -> columns of the last rows.
-_FAMILIES = (
-    _returns,
-    _averages,
-    _oscillators,
-    _directional,
-    _bollinger,
-    _stochastics,
-    _cci,
-    _money_flow,
-    _volume,
-    _shape,
-    _calendar,
-)
+# Each: (candles, rows) -> columns of the last rows.
+_WINDOWED = (_returns, _bands, _stochastics, _cci, _money_flow, _volume, _shape, _calendar)
+_RECURSIVE = (_averages, _oscillators, _directional)

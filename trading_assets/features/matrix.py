@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from trading_assets.candles.series import CandleSeries
 from trading_assets.errors import ImpossibleCandle
-from trading_assets.features.anchors import pieces
+from trading_assets.features.anchors import pieces, segments
 from trading_assets.features.catalogue import CATALOGUE_VERSION, FEATURE_NAMES, WARM_UP
-from trading_assets.features.indicators import Candles, write_features
+from trading_assets.features.indicators import Candles, write_recursive, write_windowed
 from trading_assets.features.tables import (
     VERSION_KEY,
     require_columns,
@@ -33,6 +33,7 @@ BoolArray = npt.NDArray[np.bool_]
 TimeArray = npt.NDArray[np.datetime64]
 IntArray = npt.NDArray[np.int64]
 
+_BLOCK = 8192  # rows computed at once: the working arrays stay in the processor's cache
 _COLUMNS = ("open_time", "segment", "valid", *FEATURE_NAMES)
 
 
@@ -144,13 +145,17 @@ def latest_features(series: CandleSeries, rows: int) -> FeatureMatrix:
     candles = Candles(minute, series.open, series.high, series.low, series.close, series.volume)
     values = np.empty((len(FEATURE_NAMES), len(series) - since)).T
     valid = np.zeros(len(values), dtype=np.bool_)
-    for piece in pieces(series, since):
-        first = min(max(piece.start, piece.segment_start + WARM_UP), piece.stop)
-        values[piece.start - since : first - since] = np.nan
-        if first < piece.stop:
-            out = slice(first - since, piece.stop - since)
-            write_features(candles.between(piece.lead_start, piece.stop), values[out])
-            valid[out] = True
+    for segment in segments(series, since):
+        first = min(max(segment.start + WARM_UP, since), segment.stop)
+        values[max(segment.start, since) - since : first - since] = np.nan
+        valid[first - since : segment.stop - since] = True
+        for start in range(first, segment.stop, _BLOCK):
+            stop = min(start + _BLOCK, segment.stop)
+            block = candles.between(start - WARM_UP, stop)
+            write_windowed(block, values[start - since : stop - since])
+        for piece in pieces(segment, first):
+            block = candles.between(piece.lead_start, piece.stop)
+            write_recursive(block, values[piece.start - since : piece.stop - since])
     return FeatureMatrix(series.open_time[since:], values, valid, series.segment[since:])
 
 

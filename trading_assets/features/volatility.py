@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trading_assets.candles.series import CandleSeries
-from trading_assets.features.anchors import pieces
+from trading_assets.features.anchors import pieces, segments
 from trading_assets.features.windows import FloatArray
 
 SIGMA_SPAN = 168
@@ -27,10 +27,10 @@ def ewm_sigma(series: CandleSeries, span: int = SIGMA_SPAN) -> FloatArray:
     if span < 1:
         raise ValueError(f"span must not be below 1, was {span}")
     sigma = np.full(len(series), np.nan)
-    for piece in pieces(series):
-        close = series.close[piece.lead_start : piece.stop]
-        log_returns = pd.Series(np.log(close[1:] / close[:-1]))
-        deviation = log_returns.ewm(span=span, min_periods=SIGMA_MIN_RETURNS).std().to_numpy()
-        first = max(piece.start, piece.lead_start + 1)
-        sigma[first : piece.stop] = deviation[first - piece.lead_start - 1 :]
+    for segment in segments(series):
+        for piece in pieces(segment, segment.start + 1):
+            close = series.close[piece.lead_start : piece.stop]
+            log_returns = pd.Series(np.log(close[1:] / close[:-1]))
+            deviation = log_returns.ewm(span=span, min_periods=SIGMA_MIN_RETURNS).std().to_numpy()
+            sigma[piece.start : piece.stop] = deviation[piece.start - piece.lead_start - 1 :]
     return sigma

@@ -10,7 +10,7 @@ Every result is right-aligned: n rows and a window of w give n - w + 1 rows, the
 the last row's. Each raises ValueError when the window is below 1 or longer than the data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,12 @@ _Merge = Callable[[_Blocks, int, _Blocks, int], _Blocks]
 
 def window_sum(x: FloatArray, window: int) -> FloatArray:
     """Sums of `window` rows. Exactly 0 for zeros, never negative for non-negative rows."""
-    return _by_doubling((x,), window, _merge_sums)[0]
+    return _by_doubling((x,), (window,), _merge_sums)[0][0]
+
+
+def window_sums(x: FloatArray, windows: Sequence[int]) -> list[FloatArray]:
+    """`window_sum` for several windows, which share their parts."""
+    return [sums for (sums,) in _by_doubling((x,), windows, _merge_sums)]
 
 
 def window_mean(x: FloatArray, window: int) -> FloatArray:
@@ -37,37 +42,45 @@ def window_moments(x: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
     the window are equal the mean is exactly that value and the sum exactly 0.
     Source: Chan, Golub & LeVeque (1983), The American Statistician 37(3), 242-247.
     """
-    mean, squares = _by_doubling((x, np.zeros_like(x)), window, _merge_moments)
-    return mean, squares
+    return moments_of_windows(x, (window,))[0]
+
+
+def moments_of_windows(
+    x: FloatArray, windows: Sequence[int]
+) -> list[tuple[FloatArray, FloatArray]]:
+    """`window_moments` for several windows, which share their parts."""
+    return [(m, q) for m, q in _by_doubling((x, np.zeros_like(x)), windows, _merge_moments)]
 
 
 def window_min(x: FloatArray, window: int) -> FloatArray:
     """Least values of `window` rows."""
-    return _by_doubling((x,), window, _merge_min)[0]
+    return _by_doubling((x,), (window,), _merge_min)[0][0]
 
 
 def window_max(x: FloatArray, window: int) -> FloatArray:
     """Greatest values of `window` rows."""
-    return _by_doubling((x,), window, _merge_max)[0]
+    return _by_doubling((x,), (window,), _merge_max)[0][0]
 
 
-def _by_doubling(rows: _Blocks, window: int, merge: _Merge) -> _Blocks:
-    """`merge` over windows, where merge(older, their length, newer, theirs) joins neighbours.
+def _by_doubling(rows: _Blocks, windows: Sequence[int], merge: _Merge) -> list[_Blocks]:
+    """`merge` over each of `windows`, where merge(older, their length, newer, theirs) joins.
 
-    rows: the blocks of length 1. The binary digits of `window` say which block lengths are
+    rows: the blocks of length 1. The binary digits of a window say which block lengths are
     joined, the shortest being the newest rows.
     """
     count = len(rows[0])
-    if not 1 <= window <= count:
-        raise ValueError(f"a window must be from 1 to the {count} rows, was {window}")
+    for window in windows:
+        if not 1 <= window <= count:
+            raise ValueError(f"a window must be from 1 to the {count} rows, was {window}")
+    joined: list[_Blocks | None] = [None] * len(windows)
     block, length = rows, 1
-    joined, covered = None, 0
     while True:
-        if window & length:
-            joined = block if joined is None else _join(block, length, joined, covered, merge)
-            covered += length
-        if covered == window and joined is not None:
-            return joined
+        for i, window in enumerate(windows):
+            if window & length:
+                newer, covered = joined[i], window & (length - 1)
+                joined[i] = block if newer is None else _join(block, length, newer, covered, merge)
+        if 2 * length > max(windows):
+            return [blocks for blocks in joined if blocks is not None]
         block = _join(block, length, block, length, merge)
         length *= 2
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trading_assets.candles.series import CandleSeries
 from trading_assets.errors import ImpossibleCandle
 from trading_assets.exchange.model import Interval
-from trading_assets.features.anchors import CHUNK, LEAD, history_start, pieces
+from trading_assets.features.anchors import CHUNK, LEAD, Piece, history_start, pieces, segments
 from trading_assets.features.catalogue import FEATURE_NAMES, FEATURES, WARM_UP
 from trading_assets.features.checks import check_features
 from trading_assets.features.matrix import FeatureMatrix, feature_matrix, latest_features
@@ -29,6 +30,10 @@ from trading_assets_tests.features.candle_series import (
 )
 
 HISTORY = 20_000  # candles: three chunks
+
+
+def pieces_of(series: CandleSeries, since: int = 0) -> list[Piece]:
+    return [piece for segment in segments(series, since) for piece in pieces(segment, since)]
 
 
 def assert_same_bits(left: FeatureMatrix, right: FeatureMatrix) -> None:
@@ -71,7 +76,7 @@ def test_the_end_of_a_chunk_cannot_be_seen_in_the_values() -> None:
     rows = CHUNK + 3000
     series = random_series(rows, 5)
     shifted = replace(series, open_time=series.open_time + np.timedelta64(4000, "h"))
-    edges = [p.start for p in pieces(series)], [p.start for p in pieces(shifted)]
+    edges = [p.start for p in pieces_of(series)], [p.start for p in pieces_of(shifted)]
     assert set(edges[0][1:]).isdisjoint(edges[1][1:])
     calendar = 4
     one, other = feature_matrix(series), feature_matrix(shifted)
@@ -84,12 +89,12 @@ def test_a_chunk_begins_at_fixed_times() -> None:
     # 2024-01-01 00:00 is hour 473,352 since the Unix epoch: 57 * 8192 = 466,944, 58 * 8192 =
     # 475,136, so the next piece begins 1,784 hours later and looks back as far as it can.
     series = series_of(np.ones(5000))
-    first, second = pieces(series)
+    first, second = pieces_of(series)
     assert (first.lead_start, first.start, first.stop) == (0, 0, 1784)
     assert (second.lead_start, second.start, second.stop) == (0, 1784, 5000)
     late = series_of(np.ones(9000), start=START - timedelta(hours=4000))
-    assert [(p.lead_start, p.start) for p in pieces(late)] == [(0, 0), (5784 - LEAD, 5784)]
-    assert [p.start for p in pieces(late, since=6000)] == [6000]
+    assert [(p.lead_start, p.start) for p in pieces_of(late)] == [(0, 0), (5784 - LEAD, 5784)]
+    assert [p.start for p in pieces_of(late, since=6000)] == [6000]
 
 
 def test_a_segment_with_a_hole_is_refused() -> None:
