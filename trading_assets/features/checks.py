@@ -5,11 +5,12 @@ newest candle may be used (`sequences.refusal`).
 
 Drift is measured as the population stability index, PSI = sum (q - p) log(q / p) over the tenths
 of the training data. Its usual reading (above 0.25 is a major shift) does not hold here:
-volatility comes in clusters, and on real hourly candles a quiet month of volatility_72 has a PSI
-of 0.8 against its own training years, the worst 2.6. So each feature is compared with the worst
-month of its training data: a warning above 1.5 times that (on real candles, a year after training,
-up to 1.5 to 3.5 times in the wildest month of a market), and a stop only when a quarter of all
-features are beyond 4 times, which no market did and a broken input does.
+volatility comes in clusters, and on real hourly candles a typical month of volatility_72 has a PSI
+of 1.1 to 1.4 against its own training years, the worst 2.5 to 3.4. So each feature is compared
+with the worst month of its training data: a warning above 1.5 times that, and a stop only when a
+quarter of all features are beyond 4 times. Measured with training data of 2022-01 to 2024-08 on
+the eight months after it, every ten days: 0, 1, 4 and 1 of 21 tests warn (BTC, ETH, XRP, SOL; XRP
+multiplied its price then, most 3.3 times) and no feature of any market was ever beyond 4.
 """
 
 from collections.abc import Mapping, Sequence
