@@ -7,6 +7,7 @@ RESEARCH = "trading_assets/research"
 # The market that a run retrains; dagster.yaml lets one of each run at once.
 RETRAIN = "trading_assets/retrain"
 MAX_RUNTIME = "dagster/max_runtime"
+PARTITION = "dagster/partition"
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 
