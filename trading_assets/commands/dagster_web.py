@@ -19,6 +19,8 @@ _RUNS = """{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STAR
 _FAILED = """{ runsOrError(filter: {statuses: [FAILURE]}, limit: 10) {
   ... on Runs { results { runId jobName status tags { key value } stepStats { stepKey status } } }
 } }"""
+_LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name
+  locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 _DAEMONS = """{ instance { daemonHealth { allDaemonStatuses {
   daemonType required healthy lastHeartbeatErrors { message } } } } }"""
 
@@ -50,6 +52,16 @@ def runs_in_progress(port: int) -> tuple[RunLine, ...]:
 def failed_runs(port: int) -> tuple[RunLine, ...]:
     """The newest failed runs, newest first. Raises NotReadyYet as above."""
     return tuple(_run(result) for result in _ask(port, _FAILED)["runsOrError"].get("results", ()))
+
+
+def broken_locations(port: int) -> dict[str, str]:
+    """Code locations that do not load, each with its error. Raises NotReadyYet as above."""
+    entries = _ask(port, _LOCATIONS)["workspaceOrError"].get("locationEntries", ())
+    return {
+        entry["name"]: entry["locationOrLoadError"]["message"].strip()
+        for entry in entries
+        if (entry["locationOrLoadError"] or {}).get("__typename") == "PythonError"
+    }
 
 
 def daemons(port: int) -> tuple[DaemonLine, ...]:

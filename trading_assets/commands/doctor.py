@@ -170,9 +170,12 @@ def dagster_daemons(settings: Settings, world: World, *, running: bool) -> Itera
         return
     try:
         listed = dagster_web.daemons(settings.dagster_port)
+        broken = dagster_web.broken_locations(settings.dagster_port)
     except NotReadyYet as exc:
         yield Finding(Level.FAIL, "Dagster daemon", str(exc), "make run")
         return
+    for location, error in broken.items():
+        yield Finding(Level.FAIL, f"code location {location}", error, _logs(world))
     sick = [d for d in listed if not d.healthy]
     for daemon in sick:
         text = daemon.detail or "no heartbeat"

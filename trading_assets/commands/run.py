@@ -20,7 +20,7 @@ from trading_assets.commands.ports import free_ports, require_free_ports
 from trading_assets.commands.prepare import prepare_world
 from trading_assets.commands.supervisor import Guardian, Supervisor
 from trading_assets.database import open_database
-from trading_assets.errors import NotReadyYet
+from trading_assets.errors import EnvironmentProblem, NotReadyYet
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.settings import Settings, TradingMode
 from trading_assets.world import World, world_of
@@ -51,6 +51,7 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
     Raises EnvironmentProblem (a port in use, another start, left-over processes) and WrongWorld
     before anything is started.
     """
+    require_served_mode(settings)
     world = world_of(settings)
     only_one = OnlyOne(world.run)
     lock = only_one.take(clock)
@@ -139,8 +140,12 @@ class _Story:
     told_urls: bool = False
     told_table: bool = False
     last_look: datetime | None = None
-    last_progress: datetime | None = None
+    last_progress: datetime = field(init=False)
     failures_told: set[str] = field(default_factory=set)
+    refusals_told: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.last_progress = self.started_at
 
     def news(self, now: datetime, supervisor: Supervisor) -> Iterable[str]:
         """Lines to print now."""
@@ -161,7 +166,7 @@ class _Story:
             yield urls(self.settings)
             yield "* traded profile. `trading-assets status` prints this table again."
             return
-        if self.last_progress is None or now - self.last_progress >= PROGRESS_EVERY:
+        if now - self.last_progress >= PROGRESS_EVERY:
             self.last_progress = now
             yield from self._progress(now, supervisor, waiting)
 
@@ -175,15 +180,39 @@ class _Story:
         try:
             runs = dagster_web.runs_in_progress(self.settings.dagster_port)
             failed = dagster_web.failed_runs(self.settings.dagster_port)
+            broken = dagster_web.broken_locations(self.settings.dagster_port)
         except NotReadyYet as exc:
             yield f"{since}: {exc}"
             return
         doing = "; ".join(_run_words(run) for run in runs) or "no Dagster run yet"
         yield f"{since}: waiting for signals of {', '.join(waiting)}. Now: {doing}"
+        yield from self._refusals(waiting)
+        for location, error in broken.items():
+            yield f"!! the code location {location} does not load: {error}"
         for run in failed:
             if run.run_id not in self.failures_told:
                 self.failures_told.add(run.run_id)
                 yield _failure_words(self.settings, run)
+
+    def _refusals(self, waiting: tuple[str, ...]) -> Iterable[str]:
+        for market in waiting:
+            verdict = training_verdict(self.engine, market, self.settings.profile)
+            if market in self.refusals_told or verdict is None or verdict.passed:
+                continue
+            self.refusals_told.add(market)
+            yield (
+                f"{market}: training ended without a model ({'; '.join(verdict.reasons)}); "
+                "its HOLD signal comes with the next candle close"
+            )
+
+
+def require_served_mode(settings: Settings) -> None:
+    """Raise EnvironmentProblem for the mode that this version does not serve yet."""
+    if settings.trading_mode is TradingMode.PAPER:
+        raise EnvironmentProblem(
+            "TRADING_MODE=paper (play money at real prices) is not in this version: use sandbox, "
+            "or live, which collects Upbit's real candles, writes signals and places no orders"
+        )
 
 
 def urls(settings: Settings) -> str:
@@ -204,8 +233,8 @@ def unsettled_markets(
 ) -> tuple[str, ...]:
     """Markets whose traded profile has no signal that knows the outcome of its first training.
 
-    A signal with probabilities knows it. One without counts once training has said why there is no
-    model (not enough history, refused by the gate) and the signal is younger than that.
+    A signal with probabilities knows it. One without counts when it is younger than the promotion
+    of its model (it says what else is wrong), or when training ended without a model.
     """
     traded = {line.market: line for line in lines if line.profile == settings.profile}
     return tuple(
@@ -218,11 +247,12 @@ def unsettled_markets(
 def _is_settled(settings: Settings, engine: Engine, line: signal_table.SignalLine) -> bool:
     if line.p_buy is not None:
         return True
-    verdict = _verdict_against_training(engine, line.market, settings.profile)
-    return verdict is not None and line.created_at >= verdict.decided_at
+    verdict = training_verdict(engine, line.market, settings.profile)
+    return verdict is not None and (not verdict.passed or line.created_at >= verdict.decided_at)
 
 
-def _verdict_against_training(engine: Engine, market: str, profile: str) -> Verdict | None:
+def training_verdict(engine: Engine, market: str, profile: str) -> Verdict | None:
+    """How the last training ended: the gate's verdict, or the one that refused to train at all."""
     promotion = latest_verdict(engine, VerdictKind.PROMOTION, market, profile)
     if promotion is not None:
         return promotion

@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from trading_assets.commands import services, signal_table
 from trading_assets.commands.materialize import dagster_command, step_words, training_selection
-from trading_assets.commands.run import unsettled_markets, urls
+from trading_assets.commands.run import require_served_mode, unsettled_markets, urls
 from trading_assets.commands.supervisor import Service
+from trading_assets.errors import EnvironmentProblem
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.settings import Settings, load_settings
 from trading_assets.world import world_of
@@ -109,13 +112,12 @@ def test_signals_of_the_other_profile_do_not_count() -> None:
     assert waiting(settings, engine) == ("KRW-BTC",)
 
 
-def test_a_market_that_cannot_be_trained_is_settled_by_the_next_signal() -> None:
+def test_a_market_that_cannot_be_trained_is_settled_by_any_signal() -> None:
     settings = load_settings({"markets": ("KRW-BTC",)})
     _, engine = prepared(settings)
-    signal_row(engine, "KRW-BTC", NOW)
-    record_verdict(engine, verdict(VerdictKind.MAY_TRAIN, NOW + MINUTE, passed=False))
+    record_verdict(engine, verdict(VerdictKind.MAY_TRAIN, NOW, passed=False))
     assert waiting(settings, engine) == ("KRW-BTC",)
-    signal_row(engine, "KRW-BTC", NOW + 2 * MINUTE)
+    signal_row(engine, "KRW-BTC", NOW - MINUTE)
     assert waiting(settings, engine) == ()
 
 
@@ -127,12 +129,28 @@ def test_permission_to_train_settles_nothing() -> None:
     assert waiting(settings, engine) == ("KRW-BTC",)
 
 
-def test_a_refused_model_settles_its_market_with_the_next_signal() -> None:
+def test_a_promoted_model_needs_a_younger_signal() -> None:
     settings = load_settings({"markets": ("KRW-BTC",)})
     _, engine = prepared(settings)
-    record_verdict(engine, verdict(VerdictKind.PROMOTION, NOW, passed=False))
-    signal_row(engine, "KRW-BTC", NOW + MINUTE)
+    signal_row(engine, "KRW-BTC", NOW - MINUTE)
+    record_verdict(engine, verdict(VerdictKind.PROMOTION, NOW, passed=True))
+    assert waiting(settings, engine) == ("KRW-BTC",)
+    signal_row(engine, "KRW-BTC", NOW, reason="stale_candles")
     assert waiting(settings, engine) == ()
+
+
+def test_a_refused_model_settles_its_market() -> None:
+    settings = load_settings({"markets": ("KRW-BTC",)})
+    _, engine = prepared(settings)
+    signal_row(engine, "KRW-BTC", NOW - MINUTE)
+    record_verdict(engine, verdict(VerdictKind.PROMOTION, NOW, passed=False))
+    assert waiting(settings, engine) == ()
+
+
+def test_the_mode_that_this_version_does_not_serve_says_so() -> None:
+    with pytest.raises(EnvironmentProblem, match="is not in this version"):
+        require_served_mode(load_settings({"trading_mode": "paper"}))
+    require_served_mode(load_settings({"trading_mode": "live"}))
 
 
 def test_the_table_shows_the_newest_signal_and_marks_what_has_expired() -> None:
