@@ -70,7 +70,8 @@ class RateLimiter:
             wait = self._try()
             if wait <= 0:
                 return
-            self._clock.sleep(wait)
+            # The clock counts whole microseconds: without one more, a rest of 1e-7 s never passes.
+            self._clock.sleep(wait + 1e-6)
 
     def pause(self, seconds: float) -> None:
         """No request of this group, by any process, for so long (429, or nothing left: sec=0)."""
@@ -130,7 +131,9 @@ class RateLimiter:
             return _State()
         except (ValueError, TypeError, KeyError):
             # Not written by us as a whole. What was granted is unknown: start with one full second.
-            return _State(paused_until=self._now() + 1.0)
+            fresh = _State(paused_until=self._now() + 1.0)
+            self._write(fresh)
+            return fresh
 
     def _write(self, state: _State) -> None:
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
