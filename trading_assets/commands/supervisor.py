@@ -1,7 +1,7 @@
 """Keeps the servers of `trading-assets run` alive: start in order, restart, stop to the last one.
 
 Not here: which servers there are (`services`) and what a person is told about the pipeline (`run`).
-Why not supervisord: docs/decisions/0002-own-supervisor.md.
+Why not supervisord: docs/decisions/0001-own-supervisor.md.
 """
 
 import os
