@@ -8,6 +8,7 @@ inside a candle is synthetic even when the candle is a recorded one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,10 +87,12 @@ def last_trade_ms(key: int, open_ms: IntArray, duration_ms: int, typical: int) -
     return open_ms + np.minimum(offset, duration_ms - 1).astype(np.int64)
 
 
+@lru_cache(maxsize=512)  # one ticker asks for the newest candle's trades three times
 def trades_inside(candle: BaseCandle, key: int, typical: int) -> Trades:
     """The trades of `candle`; their open, high, low, close, volume and value are the candle's.
 
-    key: of the market. typical: how many trades a candle of this market has on average.
+    key: of the market. typical: how many trades a candle of this market has on average. The
+    arrays are shared between callers and read-only.
     """
     rng = np.random.Generator(np.random.Philox(key=[key, candle.open_ms]))
     extremes = _extremes(candle, rng)
@@ -100,7 +103,11 @@ def trades_inside(candle: BaseCandle, key: int, typical: int) -> Trades:
     volume = _volumes(candle, price, rng)
     times = _times(candle, key, typical, n, rng)
     # The form of Upbit's ids: the time in ms, then a number that sets trades of one ms apart.
-    return Trades(times, price, volume, _taker_bought(price, rng), times * 10_000 + np.arange(n))
+    ids = times * 10_000 + np.arange(n)
+    trades = Trades(times, price, volume, _taker_bought(price, rng), ids)
+    for field in fields(trades):
+        getattr(trades, field.name).flags.writeable = False
+    return trades
 
 
 def _extremes(candle: BaseCandle, rng: np.random.Generator) -> list[float]:

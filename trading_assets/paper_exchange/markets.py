@@ -5,11 +5,11 @@ Coarser candles are aggregated, finer ones and the open candle come from the tra
 candles (`inside.py`). Nothing here knows HTTP, JSON or the time: `now` is an argument.
 """
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -73,7 +73,11 @@ class Candles:
 
 
 def joined(parts: Sequence[Candles]) -> Candles:
-    """Consecutive candles as one. Raises ValueError for an empty list."""
+    """Consecutive candles as one."""
+    if not parts:
+        return NO_CANDLES
+    if len(parts) == 1:
+        return parts[0]
     return Candles(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Candles)))
 
 
@@ -112,25 +116,34 @@ def candles_of(trades: Trades, duration_ms: int) -> Candles:
     return aggregated(points, duration_ms)
 
 
-class Markets(ABC):
-    """A price source. `now_ms` and other times in ms since the Unix epoch; safe across threads."""
+NO_CANDLES = Candles(*(np.empty(0, dtype=d) for d in (np.int64, *[np.float64] * 6, np.int64)))
 
-    def __init__(self, markets: Sequence[str], base: Interval, seed: object) -> None:
+
+class Markets(ABC):
+    """A price source. `now_ms` and other times in ms since the Unix epoch; safe across threads.
+
+    Its history is cut into blocks of `block_ms` from `first_ms` on, so that 200 markets need no
+    more memory than the blocks in use.
+    """
+
+    def __init__(
+        self, markets: Sequence[str], base: Interval, seed: object, *, first_ms: int, block_ms: int
+    ) -> None:
         self.markets = tuple(markets)
         self.base = base
         self.seed = seed
+        self._first_ms = first_ms
+        self._block_ms = block_ms
         self._keys = {m: seed_key(seed, m, "inside") for m in self.markets}
-        self._views: dict[tuple[str, Interval], tuple[int, Candles]] = {}
-        self._lock = threading.RLock()
+        # Hours and longer: at most 50 kB each, and a year of days for every ticker.
+        self._views = lru_cache(maxsize=8192)(self._aggregated_block)
+        self._volumes = lru_cache(maxsize=None)(self._median_volume)
 
     # --- what a source has to know ------------------------------------------------------------
 
     @abstractmethod
-    def base_candles(self, market: str, until_ms: int) -> Candles:
-        """All base candles from the beginning to at least `until_ms`, possibly beyond.
-
-        The same object as long as nothing was added; only ever added to at the end.
-        """
+    def block(self, market: str, number: int) -> Candles:
+        """The base candles that start in block `number` (0 the first), always the same."""
 
     @abstractmethod
     def typical_trades(self, market: str) -> int:
@@ -153,7 +166,7 @@ class Markets(ABC):
         start_ms, end_ms = to_ms(start), to_ms(end)
         if self._is_finer(market, interval):
             return self._from_trades(market, interval, start_ms, end_ms, FOR_EVER_MS).frame()
-        return self._view(market, interval, end_ms).between(start_ms, end_ms).frame()
+        return self._between(market, interval, start_ms, end_ms).frame()
 
     def page(self, market: str, interval: Interval, to_ms: int, count: int, now_ms: int) -> Candles:
         """The newest `count` candles with open_ms < to_ms that have a trade until `now_ms`.
@@ -165,10 +178,8 @@ class Markets(ABC):
         if finer:
             return self._finer_page(market, interval, end_ms, count, now_ms)
         duration = interval.minutes * MINUTE_MS
-        closed = self._view(market, interval, now_ms)
         current_ms = now_ms - now_ms % duration
-        stop = int(np.searchsorted(closed.open_ms, min(end_ms, current_ms)))
-        page = closed.rows(max(0, stop - count), stop)
+        page = self._newest(market, interval, min(end_ms, current_ms), count)
         if current_ms < end_ms:
             newest = self._open_candle(market, current_ms, duration, now_ms)
             page = joined([page, newest])
@@ -177,20 +188,24 @@ class Markets(ABC):
     def trades(self, market: str, start_ms: int, end_ms: int) -> Trades:
         """The trades with start_ms <= time < end_ms, oldest first."""
         duration = self.base.minutes * MINUTE_MS
-        base = self._base(market, end_ms).between(start_ms - start_ms % duration, end_ms)
+        base = self._between(market, self.base, start_ms - start_ms % duration, end_ms)
         found = concatenate([self._inside(market, base, i) for i in range(len(base))])
         return found.between(start_ms, end_ms)
 
     def last_trades(self, market: str, end_ms: int, count: int) -> Trades:
         """The newest `count` trades before `end_ms`, oldest first; fewer at the beginning."""
-        base = self._base(market, end_ms)
-        row = int(np.searchsorted(base.open_ms, end_ms))
         parts: list[Trades] = []
-        have = 0
-        while row > 0 and have < count:
-            row -= 1
-            parts.append(self._inside(market, base, row).until(end_ms - 1))
-            have += len(parts[-1])
+        have, before_ms = 0, end_ms
+        while have < count:
+            base = self._newest(market, self.base, before_ms, 8)
+            if not len(base):
+                break
+            for row in reversed(range(len(base))):
+                parts.append(self._inside(market, base, row).until(end_ms - 1))
+                have += len(parts[-1])
+                if have >= count:
+                    break
+            before_ms = int(base.open_ms[0])
         found = concatenate(parts[::-1])
         return found.rows(max(0, len(found) - count), len(found))
 
@@ -212,16 +227,13 @@ class Markets(ABC):
 
     def typical_volume(self, market: str) -> float:
         """Coins in five minutes: the median of the first candles, so that it never changes."""
-        first = self._base(market, 0).rows(0, 2016)
-        return float(np.median(first.volume)) * 5 / self.base.minutes
+        return self._volumes(market)
 
     # --- how ----------------------------------------------------------------------------------
 
-    def _base(self, market: str, until_ms: int) -> Candles:
-        if market not in self._keys:
-            raise MarketNotFound(f"there is no market {market}; there are {list(self.markets)}")
-        with self._lock:
-            return self.base_candles(market, until_ms)
+    def _median_volume(self, market: str) -> float:
+        first = self.block(market, 0).rows(0, 2016)
+        return float(np.median(first.volume)) * 5 / self.base.minutes
 
     def _is_finer(self, market: str, interval: Interval) -> bool:
         if market not in self._keys:
@@ -236,24 +248,41 @@ class Markets(ABC):
         """Raise IntervalNotServed when the source refuses candles finer than its base."""
         del interval
 
-    def _view(self, market: str, interval: Interval, until_ms: int) -> Candles:
-        """All candles of `interval`, made once per extension of the base candles."""
-        base = self._base(market, until_ms)
-        with self._lock:
-            cached = self._views.get((market, interval))
-            if cached is not None and cached[0] == len(base):
-                return cached[1]
-            view = base if interval is self.base else aggregated(base, interval.minutes * MINUTE_MS)
-            self._views[market, interval] = (len(base), view)
-            return view
+    def _aggregated_block(self, market: str, interval: Interval, number: int) -> Candles:
+        return aggregated(self.block(market, number), interval.minutes * MINUTE_MS)
+
+    def _view(self, market: str, interval: Interval, number: int) -> Candles:
+        """The candles of `interval` in a block; blocks are whole days, so none is cut."""
+        if interval is self.base:
+            return self.block(market, number)
+        make = self._aggregated_block if interval.minutes < 60 else self._views
+        return make(market, interval, number)
+
+    def _block_number(self, moment_ms: int) -> int:
+        return (moment_ms - self._first_ms) // self._block_ms
+
+    def _newest(self, market: str, interval: Interval, before_ms: int, count: int) -> Candles:
+        """The newest `count` candles with open_ms < before_ms, oldest first."""
+        parts: list[Candles] = []
+        have, number = 0, self._block_number(before_ms - 1)
+        while number >= 0 and have < count:
+            found = self._view(market, interval, number).between(0, before_ms)
+            parts.append(found.rows(max(0, len(found) - (count - have)), len(found)))
+            have += len(parts[-1])
+            number -= 1
+        return joined(parts[::-1])
+
+    def _between(self, market: str, interval: Interval, start_ms: int, end_ms: int) -> Candles:
+        """The candles with start_ms <= open_ms < end_ms, oldest first."""
+        numbers = range(max(0, self._block_number(start_ms)), self._block_number(end_ms - 1) + 1)
+        return joined([self._view(market, interval, n).between(start_ms, end_ms) for n in numbers])
 
     def _open_candle(self, market: str, open_ms: int, duration: int, now_ms: int) -> Candles:
         """The candle that starts at `open_ms` as far as it has been traded; 0 or 1 rows."""
         step = self.base.minutes * MINUTE_MS
         step_ms = now_ms - now_ms % step
-        base = self._base(market, now_ms)
-        closed = base.between(open_ms, step_ms)
-        begun = base.between(step_ms, step_ms + 1)
+        closed = self._between(market, self.base, open_ms, step_ms)
+        begun = self._between(market, self.base, step_ms, step_ms + 1)
         parts = [closed]
         if len(begun):
             parts.append(candles_of(self._inside(market, begun, 0).until(now_ms), step))
@@ -263,18 +292,16 @@ class Markets(ABC):
         self, market: str, interval: Interval, end_ms: int, count: int, now_ms: int
     ) -> Candles:
         duration = interval.minutes * MINUTE_MS
-        base = self._base(market, now_ms)
-        first_ms = int(base.open_ms[0]) if len(base) else end_ms
         start_ms = end_ms
         parts: list[Candles] = []
         have = 0
-        while have < count and start_ms > first_ms:
+        while have < count and start_ms > self._first_ms:
             stop_ms = start_ms
             start_ms = stop_ms - (count - have + 2) * duration
             start_ms -= start_ms % duration
             parts.append(self._from_trades(market, interval, start_ms, stop_ms, now_ms + 1))
             have += len(parts[-1])
-        found = joined(parts[::-1]) if parts else base.rows(0, 0)
+        found = joined(parts[::-1])
         return found.rows(max(0, len(found) - count), len(found))
 
     def _from_trades(

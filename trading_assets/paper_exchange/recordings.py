@@ -20,7 +20,14 @@ import pandas as pd
 from trading_assets.errors import CorruptStore, EnvironmentProblem, IntervalNotServed
 from trading_assets.exchange.model import Interval
 from trading_assets.paper_exchange.grid import IntArray
-from trading_assets.paper_exchange.markets import MINUTE_MS, Candles, Markets, from_ms, to_ms
+from trading_assets.paper_exchange.markets import (
+    FOR_EVER_MS,
+    MINUTE_MS,
+    Candles,
+    Markets,
+    from_ms,
+    to_ms,
+)
 
 COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _WEEK_MS = 7 * 86_400_000
@@ -48,7 +55,10 @@ class RecordedMarkets(Markets):
     def __init__(
         self, folder: Path, base: Interval, markets: Sequence[str], move: Move, world: str
     ) -> None:
-        super().__init__(markets, base, ("recorded", move.recording))
+        # One block for ever: files are read whole.
+        super().__init__(
+            markets, base, ("recorded", move.recording), first_ms=0, block_ms=FOR_EVER_MS
+        )
         self.move = move
         self._folder = folder
         self._world = world
@@ -56,8 +66,8 @@ class RecordedMarkets(Markets):
         recorded_end = datetime.fromisoformat(move.recorded_end)
         self.end = recorded_end + timedelta(weeks=move.weeks)
 
-    def base_candles(self, market: str, until_ms: int) -> Candles:
-        del until_ms  # a recording is all there is
+    def block(self, market: str, number: int) -> Candles:
+        assert number == 0  # there is no other
         if market not in self._loaded:
             frame = read_recording(self._folder, market, self.base)
             self._loaded[market] = self._moved(market, frame)

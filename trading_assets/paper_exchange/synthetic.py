@@ -8,21 +8,24 @@ first and whenever it was started. Finer prices are bridges inside the candles (
 The model, per step of 5 minutes:
 
     u   = z + edge (k1 m1 + k2 m2)        standardised return; z has variance 1
-    m_i = l_i m_i + c_i u                 EWM of past u, half-lives of about 1 and 12 hours
+    m_i = l_i m_i + c_i u                 EWM of past u, half-lives of 45 minutes and 12 hours
     r   = sigma u,  sigma = base x season x exp(h - var h)
     h   = slow and fast autoregressions, in part common to all markets (clustered volatility)
     x   = rho x + r                       log price around the market's level
 
 z is the common factor, the market's own noise and rare jumps. The only predictability is the drift
-`edge (k1 m1 + k2 m2)`: momentum over an hour, reversal over half a day. (The pull of `rho` to the
-level, a half-life of 200 days, keeps prices at realistic levels for years; at 12 hours it explains
-about a thousandth of the variance of a return and no scale-free feature sees it.)
+`edge (k1 m1 + k2 m2)`: momentum over an hour or so, a weak reversal over half a day. (The
+pull of `rho` to the level, a half-life of 200 days, keeps prices at realistic levels for years; at
+12 hours it explains about a thousandth of a return's variance, no scale-free feature sees it.)
 """
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,7 +39,7 @@ from trading_assets.paper_exchange.grid import (
     seed_key,
     tick_sizes,
 )
-from trading_assets.paper_exchange.markets import DAY_MS, MINUTE_MS, Candles, Markets, joined, to_ms
+from trading_assets.paper_exchange.markets import DAY_MS, MINUTE_MS, Candles, Markets, to_ms
 
 # Fixed for ever: moving it would rewrite every sandbox's history. On 2026-11-23 it lies
 # 936 days (2.56 years) back.
@@ -62,8 +65,8 @@ def _decay(half_life_steps: float) -> float:
     return float(0.5 ** (1.0 / half_life_steps))
 
 
-# Momentum over about an hour, reversal over about half a day: (half-life in steps, weight).
-_MEMORIES = ((12.0, 0.080), (144.0, -0.012))
+# Momentum over 45 minutes, a weak reversal over half a day: (half-life in steps, weight).
+_MEMORIES = ((9.0, 0.078), (144.0, -0.006))
 _LAMBDA = np.array([_decay(half_life) for half_life, _ in _MEMORIES])
 _GAIN = np.sqrt(1 - _LAMBDA**2)  # so that each m has variance 1 when the edge is 0
 _WEIGHT = np.array([weight for _, weight in _MEMORIES])
@@ -151,15 +154,20 @@ class _State:
     last_log_price: float = 0.0
 
 
-@dataclass(slots=True)
-class _History:
-    """A market's blocks so far: candles with trades, and every step's memory and sigma."""
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """One block without its candles, per step (n,): what the recursions give.
 
-    state: _State
-    blocks: int = 0
-    candles: Candles | None = None
-    memory: list[FloatArray] = field(default_factory=list)
-    sigma: list[FloatArray] = field(default_factory=list)
+    before, after: log price over the market's level. memory: shape (2, n), after the step.
+    """
+
+    before: FloatArray
+    after: FloatArray
+    sigma: FloatArray
+    h: FloatArray
+    u: FloatArray
+    memory: FloatArray
+    log_volume: FloatArray
 
 
 class SyntheticMarkets(Markets):
@@ -170,20 +178,21 @@ class SyntheticMarkets(Markets):
             markets,
             Interval.M5,
             (parameters.seed, str(parameters.edge), str(parameters.volatility)),
+            first_ms=_EPOCH_MS,
+            block_ms=_BLOCK_DAYS * DAY_MS,
         )
         self.parameters = parameters
         self._edge = float(parameters.edge)
         self._sigma = _SIGMA * float(parameters.volatility)
         self._characters = {m: character(parameters.seed, m) for m in markets}
-        self._histories = {m: _History(_fresh_state()) for m in markets}
+        # The state before each block, as far as it has been needed; a block is made from its own.
+        self._states = {m: [_fresh_state()] for m in markets}
+        self._lock = threading.Lock()
+        # About 0.8 MB each; 4 markets have 30 each by the end of 2026, 200 need their newest.
+        self._blocks = lru_cache(maxsize=512)(self._make_block)
 
-    def base_candles(self, market: str, until_ms: int) -> Candles:
-        history = self._histories[market]
-        needed = max(1, -(-(until_ms + 1 - _EPOCH_MS) // (_BLOCK_DAYS * DAY_MS)))
-        if history.blocks < needed:
-            self._extend(market, history, needed)
-        assert history.candles is not None  # at least one block exists
-        return history.candles
+    def block(self, market: str, number: int) -> Candles:
+        return self._blocks(market, number)[0]
 
     def typical_trades(self, market: str) -> int:
         return self._characters[market].trades
@@ -201,50 +210,53 @@ class SyntheticMarkets(Markets):
             return Oracle(np.empty(0), np.empty(0))
         if rest.any() or rows.min() < 1:
             raise ValueError("oracle times must be ends of 5-minute candles after the epoch")
-        self.base_candles(market, int(times_ms.max()))
-        history = self._histories[market]
-        memory = np.concatenate(history.memory, axis=1)[:, rows - 1]
-        sigma = np.concatenate(history.sigma)[rows - 1]
+        memory, sigma = np.empty((len(_MEMORIES), len(rows))), np.empty(len(rows))
+        blocks, places = np.divmod(rows - 1, _BLOCK_STEPS)
+        for number in np.unique(blocks).tolist():
+            here = blocks == number
+            path = self._blocks(market, number)[1]
+            memory[:, here] = path.memory[:, places[here]]
+            sigma[here] = path.sigma[places[here]]
         steps = round(horizon / timedelta(minutes=STEP_MINUTES))
         gain, spread = _prediction(self._edge, steps)
         return Oracle(expected=sigma * (gain @ memory), sigma=sigma * spread)
 
     # --- generation ---------------------------------------------------------------------------
 
-    def _extend(self, market: str, history: _History, needed: int) -> None:
-        parts = [] if history.candles is None else [history.candles]
-        for block in range(history.blocks, needed):
-            candles, memory, sigma = self._block(market, history.state, block)
-            parts.append(candles)
-            history.memory.append(memory)
-            history.sigma.append(sigma)
-        history.candles = joined(parts)
-        history.blocks = needed
+    def _make_block(self, market: str, number: int) -> tuple[Candles, _Path]:
+        state = self._state_before(market, number)
+        path = self._path(market, number, state)
+        return self._candles(market, number, path), path
 
-    def _block(
-        self, market: str, state: _State, block: int
-    ) -> tuple[Candles, FloatArray, FloatArray]:
-        """The candles of one block, and per step the memory after it (2, n) and its sigma (n,)."""
-        common = _generator(self.parameters.seed, "common", block)
-        own = _generator(self.parameters.seed, market, block)
+    def _state_before(self, market: str, number: int) -> _State:
+        """A copy of the state before block `number`, after making all earlier ones once."""
+        with self._lock:
+            states = self._states[market]
+            while len(states) <= number:
+                state = deepcopy(states[-1])
+                self._path(market, len(states) - 1, state)
+                states.append(state)
+            return deepcopy(states[number])
+
+    def _path(self, market: str, number: int, state: _State) -> _Path:
+        """The recursions over one block; `state` is moved to its end."""
+        common = _generator(self.parameters.seed, "common", number)
+        own = _generator(self.parameters.seed, market, number)
         z = _innovations(common, own)
         h = _log_volatility(common, own, state)
         sigma = self._sigma * _season() * np.exp(h - _LOG_VOLATILITY_VARIANCE)
         u = _standardised_returns(z, self._edge, state)
         memory = _memory(u, state)
-        log_price = _log_price(sigma * u, state)
-        before = np.concatenate(([state.last_log_price], log_price[:-1]))
-        state.last_log_price = float(log_price[-1])
-        path = _Path(before, log_price, sigma, h, u)
-        candles = self._candles(market, block, path, own, state)
-        return candles, memory, sigma
+        after = _log_price(sigma * u, state)
+        before = np.concatenate(([state.last_log_price], after[:-1]))
+        state.last_log_price = float(after[-1])
+        return _Path(before, after, sigma, h, u, memory, _slow_volume(own, state))
 
-    def _candles(
-        self, market: str, block: int, path: "_Path", rng: np.random.Generator, state: _State
-    ) -> Candles:
+    def _candles(self, market: str, number: int, path: _Path) -> Candles:
+        rng = _generator(self.parameters.seed, f"{market} candles", number)
         traits = self._characters[market]
         n = _BLOCK_STEPS
-        open_ms = _EPOCH_MS + (block * n + np.arange(n, dtype=np.int64)) * _STEP_MS
+        open_ms = _EPOCH_MS + (number * n + np.arange(n, dtype=np.int64)) * _STEP_MS
         high, low = _extremes(path.before, path.after, path.sigma, rng)
         o = round_to_tick(traits.level * np.exp(path.before))
         # The first trade of a candle often meets the other side of the book.
@@ -253,22 +265,11 @@ class SyntheticMarkets(Markets):
         c = round_to_tick(traits.level * np.exp(path.after))
         hi = np.maximum(round_to_tick(traits.level * np.exp(high)), np.maximum(o, c))
         lo = np.minimum(round_to_tick(traits.level * np.exp(low)), np.minimum(o, c))
-        volume = _volume(traits.volume, path.h, path.u, rng, state)
+        volume = _volume(traits.volume, path, rng)
         value = volume * (o + hi + lo + c) / 4
         last = self._last_trade_ms(market, open_ms)
         traded = rng.random(n) >= traits.empty_share
         return Candles(open_ms, o, hi, lo, c, volume, value, last).where(traded)
-
-
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """One block, per step: log price before and after, sigma, log-volatility, standardised u."""
-
-    before: FloatArray
-    after: FloatArray
-    sigma: FloatArray
-    h: FloatArray
-    u: FloatArray
 
 
 def _fresh_state() -> _State:
@@ -363,16 +364,19 @@ def _extremes(
     return high, low
 
 
-def _volume(
-    typical: float, h: FloatArray, u: FloatArray, rng: np.random.Generator, state: _State
-) -> FloatArray:
-    """Coins traded: lognormal, persistent, larger when prices move."""
+def _slow_volume(rng: np.random.Generator, state: _State) -> FloatArray:
+    """The persistent part of log volume: standard deviation 0.5, half-life two hours."""
     decay = _decay(24)
-    shock = rng.standard_normal(len(h)) * 0.5 * np.sqrt(1 - decay**2)
+    shock = rng.standard_normal(_BLOCK_STEPS) * 0.5 * np.sqrt(1 - decay**2)
     slow, state.volume = _filtered([1.0], [1.0, -decay], shock, state.volume)
-    fast = 0.4 * rng.standard_normal(len(h))
-    log_volume = slow + fast + h + 0.3 * np.minimum(np.abs(u), 5.0)
-    return np.round(typical * np.exp(log_volume - 0.24), 8)
+    return slow
+
+
+def _volume(typical: float, path: _Path, rng: np.random.Generator) -> FloatArray:
+    """Coins traded: lognormal, persistent, larger when prices move."""
+    fast = 0.4 * rng.standard_normal(_BLOCK_STEPS)
+    log_volume = path.log_volume + fast + path.h + 0.3 * np.minimum(np.abs(path.u), 5.0)
+    return np.asarray(np.round(typical * np.exp(log_volume - 0.24), 8))
 
 
 def _prediction(edge: float, steps: int) -> tuple[FloatArray, float]:
