@@ -248,8 +248,8 @@ class _Run:
         newest = self._store.last_open_time(self.market, self.interval)
         count = _PAGE
         if newest is not None:
-            slots = (self.end - to_us(newest)) // self._step + REREAD_CANDLES
-            count = max(REREAD_CANDLES, min(_PAGE, slots))
+            new = (self.closing - to_us(newest)) // self._step
+            count = max(REREAD_CANDLES, min(_PAGE, new + REREAD_CANDLES))
         return self._ask(self.end, count)
 
     def keep_newest(self, page: pd.DataFrame) -> None:
