@@ -27,8 +27,8 @@ MAX_CLASS_SHARE = 0.90
 MAX_SKILL = 0.25
 MAX_ACCURACY_GAIN = 0.12
 MAX_DIRECTION_AUC = 0.65
-# A direction AUC known to +-0.05 is judged by its value, a vaguer one by its lower bound: in 30
-# days of 12-hour labels one in ten honest models is above 0.65 by luck.
+# A direction AUC known to +-0.05 is judged by its value, a vaguer one by its lower bound: on 30
+# days of 12-hour labels the 90 % intervals were 0.15 to 0.29 wide (real candles, four markets).
 SHARP_AUC = 0.05
 
 
