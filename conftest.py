@@ -1,13 +1,19 @@
-"""For the whole test suite: the shared data may not be missing where it was promised.
+"""For the whole test suite: shared data that was promised, and how long Hypothesis looks.
 
 `.ci/run` sets TRADING_ASSETS_REQUIRE_SHARED when `../shared/data` exists; a test that skips because
-it did not find its data then fails.
+it did not find its data then fails. `make test-deep` sets HYPOTHESIS_PROFILE=deep.
 """
 
 import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# No deadline: how long one example takes on a busy machine says nothing about the code.
+settings.register_profile("default", deadline=None)
+settings.register_profile("deep", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 REQUIRED = os.environ.get("TRADING_ASSETS_REQUIRE_SHARED") == "1"
 
