@@ -31,8 +31,9 @@ from trading_assets.models.dataset import Dataset, make_dataset
 from trading_assets.models.evaluation import Evaluation
 from trading_assets.models.labels import make_labels
 from trading_assets.models.profiles import costs, profile
+from trading_assets.models.split_gap import split_gap
 from trading_assets.models.trained import Trained
-from trading_assets.models.training import split_gap, train
+from trading_assets.models.training import train
 from trading_assets.settings import ProfileName, Settings
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "candles"

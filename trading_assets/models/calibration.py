@@ -1,8 +1,8 @@
 """Temperature (+ bias) calibration of class probabilities.
 
 p = softmax(log(p_raw) / temperature + bias). Three numbers, fitted on predictions of rows that the
-model had not seen. Never isotonic: on overlapping labels it always cost log loss here (measured,
-modelling.md section 2). Not here: which rows it is fitted on (`training.py`).
+model had not seen. Never isotonic: on overlapping labels it always cost log loss here (measured).
+Not here: which rows it is fitted on (`training.py`).
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Checks of labels, splits, models and predictions: each finds one thing that has fooled people.
 
 Pure: values in, `CheckOutcome` out, in the same words for a Dagster asset check, a verdict row and
-a refused promotion. The thresholds are measured (modelling.md section 5). Not here: checks of
+a refused promotion. The thresholds are measured (docs/models.md). Not here: checks of
 candles and features (their own rooms), the comparison with the champion (`promotion.py`).
 """
 

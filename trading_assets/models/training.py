@@ -1,17 +1,16 @@
 """From a data set to a twin, a served model and what they are worth.
 
-One way to fit (`_Fitter`: a LightGBM per seed and / or a logistic regression) is applied to every
-part of the split in turn: rounds by early stopping, calibration folds, twin, served refit. One
-thread, deterministic: the same data gives the same model, bit for bit. Not here: which model
-becomes champion (`promotion.py`), where it is stored (`champions.py`, `registry.py`).
+One way to fit (`fitting.py`) is applied to every part of the split in turn: rounds by early
+stopping, calibration folds, twin, served refit. One thread, deterministic: the same data gives the
+same model, bit for bit. Not here: which model becomes champion (`promotion.py`), where it is
+stored (`champions.py`, `registry.py`).
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 import lightgbm as lgb
 import numpy as np
@@ -27,60 +26,38 @@ from trading_assets.models.calibration import (
 )
 from trading_assets.models.dataset import Dataset, require_history, split_of
 from trading_assets.models.evaluation import Evaluation, evaluate, row_losses
+from trading_assets.models.fitting import (
+    LIGHTGBM_PARAMETERS,
+    MAX_ROUNDS,
+    FitProgress,
+    Fitter,
+    OnFit,
+    Parts,
+)
 from trading_assets.models.metadata import model_metadata
-from trading_assets.models.model import ClassReturns, Model, vote
-from trading_assets.models.splits import Fold, Split, audit_split, random_split
+from trading_assets.models.model import ClassReturns, Model
+from trading_assets.models.splits import Split, audit_split
 from trading_assets.models.trained import Baselines, GateRows, Trained
 from trading_assets.rules.profile import Profile
 from trading_assets.settings import Recipe
 
-__all__ = ["LIGHTGBM_PARAMETERS", "FitProgress", "GateRows", "Trained", "train"]
+__all__ = [
+    "LIGHTGBM_PARAMETERS",
+    "MAX_ROUNDS",
+    "FitProgress",
+    "GateRows",
+    "OnFit",
+    "Trained",
+    "class_returns",
+    "feature_importance",
+    "train",
+]
 
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-MAX_ROUNDS = 150
-PATIENCE = 20
-# Tiny trees on much history: modelling.md section 2 (127 leaves: skill -17 %, 5 leaves: +12 %).
-LIGHTGBM_PARAMETERS: Mapping[str, Any] = {
-    "objective": "multiclass",
-    "num_class": 3,
-    "num_leaves": 5,
-    "learning_rate": 0.06,
-    "feature_fraction": 0.3,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "min_data_in_leaf": 150,
-    "max_bin": 63,
-    "feature_pre_filter": False,
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
-}
-# Large enough to remember single rows: what a leaking split rewards.
-_PROBE_PARAMETERS: Mapping[str, Any] = {
-    "num_leaves": 63,
-    "min_data_in_leaf": 5,
-    "lambda_l2": 0.0,
-    "feature_fraction": 1.0,
-    "learning_rate": 0.1,
-}
 # Class means of returns are shrunk as if so many independent trades had shown the mean of all.
 _SHRINKAGE_TRADES = 30
-
-
-@dataclass(frozen=True, slots=True)
-class FitProgress:
-    """`done` of `total` fits are made, the last one for `part`."""
-
-    done: int
-    total: int
-    part: str
-
-
-OnFit = Callable[[FitProgress], None]
 
 
 def train(
@@ -110,7 +87,7 @@ def train(
     )
     timings: dict[str, float] = {}
     with _timed(timings, "binning"):
-        fitter = _Fitter.of(dataset, recipe, tuple(seeds), split, on_fit)
+        fitter = Fitter.of(dataset, recipe, tuple(seeds), split, on_fit)
     with _timed(timings, "rounds"):
         rounds = fitter.rounds(split, max_rounds)
     overlap = profile.horizon_candles
@@ -139,7 +116,7 @@ def train(
 
     moment = as_utc(trained_at) if trained_at is not None else _last_close(dataset)
 
-    def model(role: str, parts: "_Parts", rows: Rows, calibrated: Calibration) -> Model:
+    def model(role: str, parts: "Parts", rows: Rows, calibrated: Calibration) -> Model:
         returns = class_returns(dataset.take(rows), overlap)
         return Model(
             recipe=recipe,
@@ -220,135 +197,8 @@ def feature_importance(boosters: Sequence[lgb.Booster], dataset: Dataset) -> dic
     return {name: float(g / total) for name, g in zip(dataset.features, gain, strict=True)}
 
 
-@dataclass(frozen=True, slots=True)
-class SplitGap:
-    """Log loss of one and the same large-tree model, tested on random rows and on later rows.
-
-    A random split puts neighbours with nearly the same label into training: what it shows is
-    memory. The wider the gap, the more a careless split would flatter here.
-    """
-
-    random_log_loss: float
-    purged_log_loss: float
-
-
-def split_gap(dataset: Dataset, profile: Profile, seed: int) -> SplitGap:
-    """Measure what a random split would have claimed (63 leaves, 100 rounds, both times)."""
-    split = split_of(dataset, profile)
-    later = Fold(split.twin, split.gate)
-    parameters = {**LIGHTGBM_PARAMETERS, **_PROBE_PARAMETERS, "seed": seed}
-
-    def loss(fold: Fold) -> float:
-        rows = lgb.Dataset(dataset.x[fold.train], dataset.y[fold.train])
-        booster = lgb.train(parameters, rows, num_boost_round=100)
-        p = vote((booster,), None, dataset.x[fold.test])
-        return float(row_losses(p, dataset.y[fold.test]).mean())
-
-    return SplitGap(loss(random_split(len(dataset), seed)), loss(later))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
-    """One fit: a booster per seed and / or a logistic regression."""
-
-    boosters: tuple[lgb.Booster, ...]
-    logistic: LogisticModel | None
-
-    def predict(self, x: NDArray[np.float32]) -> FloatArray:
-        return vote(self.boosters, self.logistic, x)
-
-    def texts(self, rounds: int) -> tuple[str, ...]:
-        return tuple(b.model_to_string(num_iteration=rounds) for b in self.boosters)
-
-
-@dataclass(slots=True, eq=False)
-class _Fitter:
-    """Fits a recipe on any rows of one data set, whose columns are binned once.
-
-    The bin edges come from the oldest part of the split alone, so no later row shapes them.
-    """
-
-    dataset: Dataset
-    recipe: Recipe
-    seeds: tuple[int, ...]
-    binned: lgb.Dataset | None
-    total: int
-    on_fit: OnFit | None
-    done: int = 0
-
-    @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        recipe: Recipe,
-        seeds: tuple[int, ...],
-        split: Split,
-        on_fit: OnFit | None,
-    ) -> "_Fitter":
-        if not seeds:
-            raise ValueError("training needs at least one seed")
-        if recipe is Recipe.LOGISTIC:
-            return cls(dataset, recipe, seeds, None, 2 + len(split.calibration), on_fit)
-        oldest = lgb.Dataset(
-            dataset.x[split.fit], dataset.y[split.fit], params=dict(LIGHTGBM_PARAMETERS)
-        )
-        binned = lgb.Dataset(
-            dataset.x, dataset.y, reference=oldest, params=dict(LIGHTGBM_PARAMETERS)
-        ).construct()
-        return cls(dataset, recipe, seeds, binned, 3 + len(split.calibration), on_fit)
-
-    def rounds(self, split: Split, max_rounds: int) -> int:
-        """Rounds by early stopping on the purged last part of train: the seeds' mean, at least 1.
-
-        0 for a recipe without trees.
-        """
-        if self.binned is None:
-            return 0
-        train_set = self.binned.subset(split.fit.tolist()).construct()
-        valid_set = self.binned.subset(split.early_stop.tolist()).construct()
-        best = [
-            lgb.train(
-                self._parameters(seed),
-                train_set,
-                num_boost_round=max_rounds,
-                valid_sets=[valid_set],
-                callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
-            ).best_iteration
-            for seed in self.seeds
-        ]
-        self._report("rounds")
-        return max(1, round(float(np.mean(best))))
-
-    def fit(self, rows: Rows, rounds: int, part: str) -> _Parts:
-        """The recipe on `rows`."""
-        boosters: tuple[lgb.Booster, ...] = ()
-        if self.binned is not None:
-            chosen = (
-                self.binned if len(rows) == len(self.dataset) else self.binned.subset(rows.tolist())
-            ).construct()
-            boosters = tuple(
-                lgb.train(self._parameters(seed), chosen, num_boost_round=rounds)
-                for seed in self.seeds
-            )
-        logistic = None
-        if self.recipe is not Recipe.LIGHTGBM:
-            logistic = fit_logistic(
-                self.dataset.x[rows], self.dataset.y[rows], self.dataset.last_columns
-            )
-        self._report(part)
-        return _Parts(boosters, logistic)
-
-    def _parameters(self, seed: int) -> dict[str, Any]:
-        return {**LIGHTGBM_PARAMETERS, "seed": seed}
-
-    def _report(self, part: str) -> None:
-        self.done += 1
-        if self.on_fit is not None:
-            self.on_fit(FitProgress(self.done, self.total, part))
-
-
 def _calibration_folds(
-    fitter: _Fitter, split: Split, rounds: int, overlap: int
+    fitter: Fitter, split: Split, rounds: int, overlap: int
 ) -> tuple[FloatArray, GateRows]:
     """Raw out-of-sample probabilities of the calibration window, and the rows as they would have
     been served: each fold calibrated with the folds before it only."""

@@ -62,7 +62,7 @@ def labels_and_dataset(
 
 @pytest.mark.parametrize(
     ("market", "hold"),
-    # modelling.md, section 0: measured with other code.
+    # Measured before, with other code.
     [("KRW-BTC", 0.75), ("KRW-ETH", 0.52), ("KRW-XRP", 0.51), ("KRW-SOL", 0.37)],
 )
 def test_scalp_labels_of_a_real_fortnight_hold_as_often_as_measured_before(

@@ -9,11 +9,11 @@ import pytest
 from trading_assets.errors import NotEnoughHistory
 from trading_assets.models.baselines import class_prior, fit_logistic
 from trading_assets.models.dataset import Dataset, split_of
+from trading_assets.models.split_gap import split_gap
 from trading_assets.models.training import (
     FitProgress,
     Trained,
     class_returns,
-    split_gap,
     train,
 )
 from trading_assets.settings import Recipe
