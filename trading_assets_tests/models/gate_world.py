@@ -18,10 +18,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
-from trading_assets.clock import SteppedClock
+from trading_assets.clock import Clock, SteppedClock
 from trading_assets.database import connect, prepare
 from trading_assets.features.checks import FeatureReference
 from trading_assets.models.dataset import Dataset
@@ -37,6 +36,12 @@ from trading_assets.world import World
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+_HEAVY = (
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "sklearn.linear_model",
+)
 FEATURES = ("trend", "calm", "volatility", "noise")
 ROUNDS = 4
 
@@ -98,7 +103,10 @@ def _migrated() -> Path:
     # Imported once here, inherited by every forked child.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    importlib.import_module("mlflow.pyfunc")
+    for module in _HEAVY:
+        importlib.import_module(module)
+    # Scans every installed package once per process (4 s): children inherit the answer.
+    importlib.import_module("mlflow.utils.requirements_utils")._init_packages_to_modules_map()
     folder = Path(tempfile.mkdtemp(prefix="gate-world-"))
     world = World("sandbox-test", folder / "data", folder / "mlruns")
     # In a child: a connection that mlflow holds in this process would be shared by later forks.
@@ -111,18 +119,15 @@ def _prepare(world: World) -> None:
     prepare(connect(f"sqlite:///{world.database}"), world)
 
 
-def workshop(folder: Path, **settings: object) -> Workshop:
-    """A fresh world under `folder`, clock at NOW."""
+def workshop(folder: Path, clock: Clock | None = None) -> Workshop:
+    """The world under `folder`, made when there is none; the clock stands at NOW."""
     world = World("sandbox-test", folder / "data", folder / "mlruns")
     if not world.mlruns.exists():
         shutil.copytree(_migrated() / "data", world.data)
         shutil.copytree(_migrated() / "mlruns", world.mlruns)
-    values = {"TRADING_ASSETS_HOME": folder, "seeds": 1, **settings}
-    return Workshop(load_settings(values), world, SteppedClock(NOW), open_engine(world))
-
-
-def open_engine(world: World) -> sa.Engine:
-    return connect(f"sqlite:///{world.database}")
+    settings = load_settings({"TRADING_ASSETS_HOME": folder, "seeds": 1})
+    engine = connect(f"sqlite:///{world.database}")
+    return Workshop(settings, world, clock or SteppedClock(NOW), engine)
 
 
 def run_in_child(work: Callable[[], object]) -> int:

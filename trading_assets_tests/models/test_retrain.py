@@ -1,6 +1,7 @@
 """Making and judging challengers, and that a SIGKILL at any step heals on the next run."""
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -46,6 +47,24 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
     made.engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def world_with_champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    made = workshop(folder)
+    assert in_child(made) == 0
+    made.engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def serving(tmp_path: Path, world_with_champion: Path) -> Iterator[Workshop]:
+    """A world of its own in which a champion serves already."""
+    shutil.copytree(world_with_champion, tmp_path, dirs_exist_ok=True)
+    made = workshop(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
 def retrain(shop: Workshop, **data: Any) -> tuple[str, bool]:
     """One whole retraining: (version, promoted)."""
     made = make_challenger(
@@ -70,6 +89,19 @@ def mlflow_state(shop: Workshop) -> dict[str, Any]:
     """Aliases, runs and versions as MLflow tells them, asked in a child (see gate_world)."""
     answer = shop.world.data / "mlflow_state.json"
     assert run_in_child(lambda: answer.write_text(json.dumps(_mlflow_state(shop)))) == 0
+    return dict(json.loads(answer.read_text()))
+
+
+def state_after(shop: Workshop, **data: Any) -> dict[str, Any]:
+    """One whole retraining that nothing disturbs, then MLflow's state, in one child."""
+    answer = shop.world.data / "mlflow_state.json"
+    quiet = workshop(shop.settings.root, clock=shop.clock)
+
+    def work() -> None:
+        retrain(quiet, **data)
+        answer.write_text(json.dumps(_mlflow_state(quiet)))
+
+    assert run_in_child(work) == 0
     return dict(json.loads(answer.read_text()))
 
 
@@ -111,30 +143,28 @@ def test_the_first_sound_challenger_becomes_champion_everywhere(shop: Workshop) 
     }
 
 
-def test_a_refused_challenger_stays_visible_and_confirms_the_champion(shop: Workshop) -> None:
-    assert in_child(shop) == 0
-    champion = shop.champions().current_version(MARKET, "swing")
-    next_day = on_the_next_day(shop)
+def test_a_refused_challenger_stays_visible_and_confirms_the_champion(serving: Workshop) -> None:
+    champion = serving.champions().current_version(MARKET, "swing")
+    next_day = on_the_next_day(serving)
     assert in_child(next_day, strength=4.0) == 0  # too good: a leak is suspected
-    assert shop.champions().current_version(MARKET, "swing") == champion
-    (first, promoted), (refused, second_promoted) = verdict_rows(shop)
+    assert serving.champions().current_version(MARKET, "swing") == champion
+    (first, promoted), (refused, second_promoted) = verdict_rows(serving)
     assert (first, promoted, second_promoted) == (champion, True, False)
-    assert confirmed_at(shop.engine, MARKET, "swing") == NOW + timedelta(days=1)
-    state = mlflow_state(shop)
+    assert confirmed_at(serving.engine, MARKET, "swing") == NOW + timedelta(days=1)
+    state = mlflow_state(serving)
     assert state["aliases"] == {"challenger": refused, "champion": champion}
     assert [refused, "refused"] in state["versions"]
-    with read(shop.engine) as connection:
+    with read(serving.engine) as connection:
         (message,) = connection.execute(sa.select(alerts.c.message)).scalars()
     assert "not_too_good: LEAK suspected" in message
 
 
-def test_a_second_sound_challenger_is_compared_and_replaces_the_first(shop: Workshop) -> None:
-    assert in_child(shop) == 0
-    assert in_child(on_the_next_day(shop), seed=2) == 0
-    (first, _), (second, promoted) = verdict_rows(shop)
+def test_a_second_sound_challenger_is_compared_and_replaces_the_first(serving: Workshop) -> None:
+    assert in_child(on_the_next_day(serving), seed=2) == 0
+    (first, _), (second, promoted) = verdict_rows(serving)
     assert promoted
-    assert shop.champions().current_version(MARKET, "swing") == second
-    judged = shop.challengers().judgement(shop.challengers().all(MARKET, "swing")[-1])
+    assert serving.champions().current_version(MARKET, "swing") == second
+    judged = serving.challengers().judgement(serving.challengers().all(MARKET, "swing")[-1])
     paired = judged.verdict.gates[-1]
     assert (paired.name, paired.values["rows"]) == ("paired_log_loss", 360)
     assert first != second
@@ -153,15 +183,14 @@ def test_another_market_stores_its_differences_for_the_pool(shop: Workshop) -> N
     assert judged.verdict.gates[-1].values["mean"] == 0
 
 
-def test_a_champion_of_another_label_is_no_comparison(shop: Workshop) -> None:
-    assert in_child(shop) == 0
-    (champion,) = shop.champions().folder(MARKET, "swing").glob("2*/champion.json")
+def test_a_champion_of_another_label_is_no_comparison(serving: Workshop) -> None:
+    (champion,) = serving.champions().folder(MARKET, "swing").glob("2*/champion.json")
     record = json.loads(champion.read_text())
     record["label"]["costs"]["fee_rate"] = "0.0025"
     champion.write_text(json.dumps(record))
-    assert in_child(on_the_next_day(shop)) == 0
-    newest = shop.challengers().all(MARKET, "swing")[-1]
-    reasons = shop.challengers().judgement(newest).verdict.reasons
+    assert in_child(on_the_next_day(serving)) == 0
+    newest = serving.challengers().all(MARKET, "swing")[-1]
+    reasons = serving.challengers().judgement(newest).verdict.reasons
     assert "predicts another label, absolute gates only" in reasons[0]
 
 
@@ -187,10 +216,9 @@ def test_too_little_history_is_a_verdict_while_nothing_serves(shop: Workshop) ->
     assert confirmed_at(shop.engine, MARKET, "swing") == NOW
 
 
-def test_too_little_history_confirms_no_champion(shop: Workshop) -> None:
-    assert in_child(shop) == 0
-    assert not refuse_untrained(on_the_next_day(shop), MARKET, "swing", "29 days")
-    assert confirmed_at(shop.engine, MARKET, "swing") == NOW
+def test_too_little_history_confirms_no_champion(serving: Workshop) -> None:
+    assert not refuse_untrained(on_the_next_day(serving), MARKET, "swing", "29 days")
+    assert confirmed_at(serving.engine, MARKET, "swing") == NOW
 
 
 def test_the_same_input_makes_the_same_model(shop: Workshop) -> None:
@@ -225,33 +253,30 @@ STEPS = (
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_before_any_step_heals_on_the_next_run(shop: Workshop, step: str) -> None:
+def test_a_kill_before_any_step_heals_on_the_next_run(serving: Workshop, step: str) -> None:
     """Before the kill a champion serves; it or its successor does at every moment after."""
-    assert in_child(shop) == 0
-    champion = shop.champions().current_version(MARKET, "swing")
-    second = replace(on_the_next_day(shop), on_step=killed_at(step))
-    assert in_child(second, seed=2) == signal.SIGKILL
+    first = serving.champions().current_version(MARKET, "swing")
+    killed = replace(on_the_next_day(serving), on_step=killed_at(step))
+    assert in_child(killed, seed=2) == signal.SIGKILL
 
-    serving = ChampionStore(shop.world.champions, shop.world.name).current(MARKET, "swing")
-    assert serving is not None
-    assert (serving.version != champion) is (STEPS.index(step) > STEPS.index("swap_pointer"))
+    between = serving.champions().current(MARKET, "swing")
+    assert between is not None
+    assert (between.version != first) is (STEPS.index(step) > STEPS.index("swap_pointer"))
     decided = STEPS.index(step) > STEPS.index("write_verdict")
 
-    third = on_the_next_day(on_the_next_day(shop))
-    assert in_child(third, seed=3) == 0
-    newest = shop.champions().current_version(MARKET, "swing")
-    rows = verdict_rows(shop)
-    assert rows[0] == (champion, True)
+    state = state_after(on_the_next_day(killed), seed=3)
+    newest = serving.champions().current_version(MARKET, "swing")
+    rows = verdict_rows(serving)
+    assert rows[0] == (first, True)
     assert rows[-1] == (newest, True)
     # The killed one reached its verdict row exactly when its decision stood.
     assert len(rows) == (3 if decided else 2)
-    state = mlflow_state(shop)
     assert state["aliases"] == {"challenger": newest, "champion": newest}
     assert not [status for status, _ in state["runs"] if status == "RUNNING"]
     assert len(state["versions"]) == len({version for version, _ in state["versions"]})
     promoted = [version for version, verdict in state["versions"] if verdict == "promoted"]
     assert promoted == [version for version, _ in rows]
-    for store in (shop.world.champions, shop.world.models):
+    for store in (serving.world.champions, serving.world.models):
         assert list((store / f"{MARKET}.swing").glob(".*")) == []
 
 
@@ -289,33 +314,30 @@ def test_a_version_that_was_not_installed_cannot_become_current(tmp_path: Path) 
     assert store.current(MARKET, "swing") is None
 
 
-def test_champions_of_another_world_are_refused(shop: Workshop, tmp_path: Path) -> None:
-    assert in_child(shop) == 0
+def test_champions_of_another_world_are_refused(serving: Workshop, tmp_path: Path) -> None:
     with pytest.raises(WrongWorld, match="belongs to the world sandbox-test, not to live"):
-        ChampionStore(shop.world.champions, "live")
+        ChampionStore(serving.world.champions, "live")
     # Folders copied by hand into another world's store are refused one by one.
     foreign = ChampionStore(tmp_path / "live", "live")
-    (shop.world.champions / f"{MARKET}.swing").rename(tmp_path / "live" / f"{MARKET}.swing")
+    (serving.world.champions / f"{MARKET}.swing").rename(tmp_path / "live" / f"{MARKET}.swing")
     with pytest.raises(WrongWorld, match="was made in sandbox-test, this is live"):
         foreign.current(MARKET, "swing")
 
 
-def test_a_reader_sees_a_new_champion_and_reads_an_old_one_once(shop: Workshop) -> None:
-    assert in_child(shop) == 0
-    reader = ChampionStore(shop.world.champions, shop.world.name)
+def test_a_reader_sees_a_new_champion_and_reads_an_old_one_once(serving: Workshop) -> None:
+    reader = ChampionStore(serving.world.champions, serving.world.name)
     first = reader.current(MARKET, "swing")
     assert reader.current(MARKET, "swing") is first
-    assert in_child(on_the_next_day(shop)) == 0
+    assert in_child(on_the_next_day(serving)) == 0
     second = reader.current(MARKET, "swing")
     assert first is not None
     assert second is not None
     assert first.version < second.version
 
 
-def test_the_champion_and_the_last_five_are_kept(shop: Workshop) -> None:
-    assert in_child(shop) == 0
-    source = shop.challengers().all(MARKET, "swing")[0].folder
-    store = shop.champions()
+def test_the_champion_and_the_last_five_are_kept(serving: Workshop) -> None:
+    source = serving.challengers().all(MARKET, "swing")[0].folder
+    store = serving.champions()
     versions = [f"20270101T00000{i}Z-0" for i in range(8)]
     for version in versions:
         store.promote(MARKET, "swing", version, source)
@@ -323,11 +345,10 @@ def test_the_champion_and_the_last_five_are_kept(shop: Workshop) -> None:
     assert kept == versions[2:]
 
 
-def test_a_champion_answers_as_the_model_that_was_trained(shop: Workshop) -> None:
-    assert in_child(shop) == 0
-    champion = shop.champions().current(MARKET, "swing")
+def test_a_champion_answers_as_the_model_that_was_trained(serving: Workshop) -> None:
+    champion = serving.champions().current(MARKET, "swing")
     assert champion is not None
-    challenger = shop.challengers().all(MARKET, "swing")[0]
+    challenger = serving.challengers().all(MARKET, "swing")[0]
     x = challenger.gate_x()
     trained = challenger.trained()
     np.testing.assert_array_equal(champion.served.probabilities(x), trained.served.probabilities(x))
