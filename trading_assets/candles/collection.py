@@ -24,7 +24,7 @@ from trading_assets.candles.frame import (
     to_us,
 )
 from trading_assets.candles.gaps import GapKind, Span, outside
-from trading_assets.candles.maintenance import judge_long_gaps
+from trading_assets.candles.maintenance import MAX_WITNESS_PAGES, judge_long_gaps
 from trading_assets.candles.store import CandleStore, MergeReport, Record
 from trading_assets.clock import Clock
 from trading_assets.errors import MalformedAnswer, MarketNotFound
@@ -36,6 +36,7 @@ REREAD_CANDLES = 5
 _PAGE = 200
 _PAGES_PER_MERGE = 10
 _POLL_SECONDS = 1.0
+_TOP_UP_WITNESS_PAGES = 2  # a signal waits for it; what is left is judged by the next collection
 
 
 class Pages(Protocol):
@@ -131,7 +132,8 @@ def top_up(
     """The newest page only, for signals: one request when the closing candle is already there.
 
     The candle that closed last is asked for until `wait` after its close; then nobody traded in it.
-    A hole longer than one page stays *not collected* for `collect`. Raises what `page` and `merge`
+    siblings: as for `collect`, asked by at most two pages. A hole longer than one page stays
+    *not collected* for `collect`. Raises what `page` and `merge`
     raise.
     """
     run = _Run(market, interval, pages=pages, store=store, clock=clock)
@@ -144,7 +146,7 @@ def top_up(
             break
         clock.sleep(min(_POLL_SECONDS, (deadline - asked_at).total_seconds()))
     run.keep_newest(page)
-    run.judge_gaps(siblings)
+    run.judge_gaps(siblings, _TOP_UP_WITNESS_PAGES)
     return run.report()
 
 
@@ -190,13 +192,14 @@ class _Run:
         for span in reversed(wanted):
             self._fetch(span, open_ended=to_the_listing and span == wanted[0])
 
-    def judge_gaps(self, siblings: Sequence[str]) -> None:
+    def judge_gaps(self, siblings: Sequence[str], max_pages: int = MAX_WITNESS_PAGES) -> None:
         self.pages += judge_long_gaps(
             self.market,
             self.interval,
             siblings=siblings,
             pages=self._source,
             store=self._store,
+            max_pages=max_pages,
         )
 
     def _wanted(self, start: int | None, record: Record) -> tuple[Span, ...]:

@@ -1,5 +1,8 @@
 """The candle checks, each at its boundary."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,6 +55,26 @@ def test_the_schema_check_names_value_and_rule() -> None:
     assert not outcome.passed
     assert outcome.blocking
     assert "low = -4.0 at row 1 breaks greater_than(0)" in outcome.reason
+
+
+def test_the_quick_schema_check_says_the_same_without_importing_pandera() -> None:
+    program = (
+        "import sys\n"
+        "from trading_assets.candles.checks import check_store\n"
+        "from trading_assets.candles.series import regular_series\n"
+        "from trading_assets.exchange.model import Interval\n"
+        "from trading_assets_tests.candles.tables import at, candles, gaps\n"
+        "frame = candles(range(30))\n"
+        "series = regular_series(frame, gaps(), Interval.M5)\n"
+        "good = check_store(frame, gaps(), series, at(30), with_pandera=False)\n"
+        "assert all(o.passed for o in good), good\n"
+        "frame.loc[1, 'low'] = -4.0\n"
+        "bad = check_store(frame, gaps(), series, at(30), with_pandera=False)\n"
+        "assert [o.name for o in bad if not o.passed] == ['candle_schema'], bad\n"
+        "assert 'low = -4.0 must be finite and above 0' in bad[0].reason, bad\n"
+        "assert 'pandera' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

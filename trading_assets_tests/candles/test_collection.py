@@ -1,7 +1,8 @@
 """Collection: complete, resumable, corrected, closed candles only, gaps with their reasons."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trading_assets.candles.checks import check_store
 from trading_assets.candles.collection import Progress, collect, top_up
 from trading_assets.candles.frame import to_us
 from trading_assets.candles.gaps import GapKind, Span
 from trading_assets.candles.maintenance import verdict
+from trading_assets.candles.series import regular_series
 from trading_assets.candles.store import CandleStore
 from trading_assets.clock import SteppedClock
-from trading_assets.errors import ExchangeUnavailable, MalformedAnswer, MarketNotFound
+from trading_assets.errors import ExchangeUnavailable, MalformedAnswer, MarketNotFound, RateLimited
+from trading_assets.exchange.candle_pages import CandlePages
 from trading_assets.exchange.model import Interval
+from trading_assets.exchange.rate_limit import RateLimiter
+from trading_assets.paper_exchange.faults import Fault, FaultKind
 from trading_assets_tests.candles.fake_exchange import FakeExchange
 from trading_assets_tests.candles.tables import EPOCH, at, candles, minutes, span
+from trading_assets_tests.conftest import MakeExchange
 
 M5 = Interval.M5
 BTC, ETH, XRP = "KRW-BTC", "KRW-ETH", "KRW-XRP"
@@ -411,3 +418,31 @@ def test_a_hole_longer_than_a_page_is_left_for_the_collection(tmp_path: Path) ->
     collect(BTC, M5, pages=exchange, store=store, clock=_clock(1000), history=None)
     assert _kinds(store) == []
     assert len(store.read(BTC, M5)) == 1000
+
+
+# --- over a real socket -------------------------------------------------------------------------
+
+
+def test_a_collection_from_the_paper_exchange_survives_its_faults(
+    make_exchange: MakeExchange, tmp_path: Path
+) -> None:
+    clock, store = SteppedClock(datetime(2026, 6, 1, 12, 0, 6, tzinfo=UTC)), _store(tmp_path)
+    exchange = make_exchange(clock=clock)
+    candle_path = "/v1/candles/minutes/5"
+    for kind in (FaultKind.ERROR_AFTER, FaultKind.RESET, FaultKind.TRUNCATE, FaultKind.TOO_MANY):
+        exchange.faults.add(Fault(kind, candle_path))
+    limiter = RateLimiter(tmp_path / "limits", "candle", Decimal(10), clock)
+    pages = CandlePages(exchange.url, limiter, clock, 5.0)
+    with pytest.raises(RateLimited):  # four failures in a row are one too many
+        collect(BTC, M5, pages=pages, store=store, clock=clock, history=timedelta(days=2))
+    report = collect(BTC, M5, pages=pages, store=store, clock=clock, history=timedelta(days=2))
+    assert report.closing_candle
+    gaps = store.gaps(BTC, M5)
+    assert GapKind.NOT_COLLECTED.value not in set(gaps["kind"])
+    series = regular_series(store.read(BTC, M5), gaps, M5)
+    assert len(series) == 2 * 288
+    outcomes = check_store(store.read(BTC, M5), gaps, series, clock.now())
+    assert [o.name for o in outcomes if not o.passed] == []
+    again = top_up(BTC, M5, pages=pages, store=store, clock=clock)
+    assert again.pages == 1
+    assert again.corrected == ()
