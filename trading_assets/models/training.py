@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trading_assets.clock import as_utc
+from trading_assets.errors import ChecksFailed
 from trading_assets.features.sequences import SEQUENCE_LENGTH
 from trading_assets.models.baselines import LogisticModel, class_prior, fit_logistic
 from trading_assets.models.calibration import (
@@ -24,6 +25,7 @@ from trading_assets.models.calibration import (
     Calibration,
     fit_calibration,
 )
+from trading_assets.models.checks import check_classes
 from trading_assets.models.dataset import Dataset, require_history, split_of
 from trading_assets.models.evaluation import Evaluation, evaluate, row_losses
 from trading_assets.models.fitting import (
@@ -74,10 +76,14 @@ def train(
 
     seeds: one LightGBM each, their probabilities are averaged. trained_at: written into the
     metadata (default: the close of the last candle). Raises NotEnoughHistory below the profile's
-    minimum, ValueError when a part of the split would be empty or has a single class.
+    minimum, ChecksFailed when a training part lacks a class, ValueError when a part of the split
+    would be empty.
     """
     require_history(dataset, profile)
     split = split_of(dataset, profile)
+    classes = check_classes(dataset, split)
+    if not classes.passed:
+        raise ChecksFailed(f"{dataset.market} {profile.name}: {classes.name}: {classes.reason}")
     audit = audit_split(
         split,
         dataset.open_time,

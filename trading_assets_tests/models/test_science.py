@@ -29,7 +29,8 @@ SMALL = Size(days=60, model_seeds=1, max_rounds=60)
 TRADED = Size(days=120, model_seeds=1, max_rounds=60)
 FULL = Size(days=120, model_seeds=5, max_rounds=150)
 
-pytestmark = pytest.mark.slow
+# The time limit is for a machine that does other things too: the longest takes 45 s of CPU.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def assert_no_edge(findings: Sequence[Finding]) -> None:

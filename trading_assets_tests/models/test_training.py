@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from trading_assets.errors import NotEnoughHistory
+from trading_assets.errors import ChecksFailed, NotEnoughHistory
 from trading_assets.models.baselines import class_prior, fit_logistic
 from trading_assets.models.dataset import Dataset, split_of
 from trading_assets.models.split_gap import split_gap
@@ -153,6 +153,12 @@ def test_too_little_history_and_no_seeds_are_refused() -> None:
         trained(small_dataset(700))
     with pytest.raises(ValueError, match="at least one seed"):
         train(small_dataset(), PROFILE, Recipe.LIGHTGBM, [])
+
+
+def test_a_training_part_without_a_class_is_refused_by_name(dataset: Dataset) -> None:
+    y = np.where(dataset.y == 2, 1, dataset.y).astype(np.int8)
+    with pytest.raises(ChecksFailed, match=r"KRW-BTC swing: missing_classes: .*gate: BUY"):
+        trained(replace(dataset, y=y))
 
 
 def test_trained_at_is_the_moment_given_or_the_last_close(
