@@ -354,13 +354,16 @@ def _block_seconds(response: requests.Response) -> float:
 
 def _refused(cause: BaseException) -> bool:
     """Whether nobody listens at the address: a ConnectionRefusedError lies at the bottom."""
-    seen: list[object] = [cause]
-    while seen:
-        one = seen.pop()
+    waiting: list[object] = [cause]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
         if isinstance(one, ConnectionRefusedError):
             return True
-        if isinstance(one, BaseException):
-            seen += [*one.args, one.__cause__, one.__context__, getattr(one, "reason", None)]
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            reason = getattr(one, "reason", None)  # urllib3's, where the cause is not chained
+            waiting += [*one.args, one.__cause__, one.__context__, reason]
     return False
 
 

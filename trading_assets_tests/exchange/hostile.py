@@ -19,7 +19,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes over the socket. cut: bytes of the body that are sent (None: all)."""
+    """What goes over the socket. cut: bytes of the body that are sent (None: all).
+
+    drip: seconds before each single byte of the body. chunked: sent in chunks of 1000 bytes.
+    """
 
     body: bytes
     status: int = 200
@@ -27,6 +30,8 @@ class Answer:
     cut: int | None = None
     reset: bool = False
     silent: bool = False
+    drip: float | None = None
+    chunked: bool = False
 
 
 Respond = Callable[[str, dict[str, str]], Answer]
@@ -34,10 +39,11 @@ Respond = Callable[[str, dict[str, str]], Answer]
 
 @dataclass
 class Hostile:
-    """The running server: `url`, and the paths with query that it was asked for."""
+    """The running server: `url`, the paths with query that it was asked for, its connections."""
 
     url: str
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    connections: int = 0
 
 
 def json_answer(value: Any, **kwargs: Any) -> Answer:
@@ -91,6 +97,7 @@ def serving(respond: Respond) -> Iterator[Hostile]:
             except OSError:
                 return
             connections.append(connection)
+            server.connections += 1
             threading.Thread(target=_talk, args=(connection, respond, server, done)).start()
 
     thread = threading.Thread(target=accept)
@@ -103,11 +110,11 @@ def serving(respond: Respond) -> Iterator[Hostile]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for connection in connections:
-            with_suppressed_close(connection)
+            _close(connection)
         thread.join(timeout=10)
 
 
-def with_suppressed_close(connection: socket.socket) -> None:
+def _close(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -133,7 +140,7 @@ def _talk(
         return  # the client or the test closed the connection
     finally:
         reader.close()
-        with_suppressed_close(connection)
+        _close(connection)
 
 
 def _send(connection: socket.socket, answer: Answer, done: threading.Event) -> bool:
@@ -145,10 +152,25 @@ def _send(connection: socket.socket, answer: Answer, done: threading.Event) -> b
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
         return False
-    head = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {len(answer.body)}"]
+    size = "Transfer-Encoding: chunked" if answer.chunked else f"Content-Length: {len(answer.body)}"
+    head = [f"HTTP/1.1 {answer.status} X", size]
     head += [f"{name}: {value}" for name, value in answer.headers]
-    connection.sendall("\r\n".join([*head, "", ""]).encode() + answer.body[: answer.cut])
+    body = _in_chunks(answer.body) if answer.chunked else answer.body
+    start = "\r\n".join([*head, "", ""]).encode()
+    if answer.drip is not None:
+        connection.sendall(start)
+        for byte in body:
+            if done.wait(answer.drip):
+                return False
+            connection.sendall(bytes([byte]))
+        return True
+    connection.sendall(start + body[: answer.cut])
     return answer.cut is None
+
+
+def _in_chunks(body: bytes) -> bytes:
+    parts = [body[i : i + 1000] for i in range(0, len(body), 1000)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
 
 
 def gzipped(body: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Pages through the real pyupbit over a real socket: what is sent, what comes back, retries."""
 
+import json
 import socket
 import threading
 from datetime import UTC, datetime, timedelta, timezone
@@ -11,7 +12,7 @@ import pytest
 
 from trading_assets.candles.frame import CANDLE_COLUMNS, check_candles
 from trading_assets.clock import SteppedClock, SystemClock
-from trading_assets.errors import ExchangeUnavailable, IpBlocked
+from trading_assets.errors import ExchangeTimeout, ExchangeUnavailable, IpBlocked
 from trading_assets.exchange.candle_pages import CandlePages, candle_pages
 from trading_assets.exchange.model import Interval
 from trading_assets.exchange.rate_limit import RateLimiter
@@ -21,6 +22,7 @@ from trading_assets_tests.exchange.hostile import (
     NOW,
     Answer,
     candle_rows,
+    gzipped,
     json_answer,
     markets_answer,
     serving,
@@ -84,6 +86,37 @@ def test_a_good_answer_without_a_limit_header_is_a_good_answer(tmp_path: Path) -
     answer = json_answer(candle_rows(range(3)), headers=())
     with serving(lambda _p, _q: answer) as server:
         assert len(_pages(server.url, tmp_path).page(BTC, M5, count=3)) == 3
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_page_may_come_in_chunks_and_compressed_over_one_connection(
+    tmp_path: Path, chunked: bool, compressed: bool
+) -> None:
+    body = json.dumps(candle_rows(range(100))).encode()
+    headers = (("Content-Encoding", "gzip"),) if compressed else ()
+    answer = Answer(gzipped(body) if compressed else body, headers=headers, chunked=chunked)
+    with serving(lambda _p, _q: answer) as server:
+        pages = _pages(server.url, tmp_path)
+        frames = [pages.page(BTC, M5, count=100) for _ in range(3)]
+    assert [len(frame) for frame in frames] == [100, 100, 100]
+    assert server.connections == 1
+
+
+class _ImpatientClock(SystemClock):
+    """The machine's time, without the waits between retries."""
+
+    def sleep(self, seconds: float) -> None:
+        del seconds
+
+
+def test_a_drip_of_bytes_is_a_timeout_although_the_socket_is_never_silent(tmp_path: Path) -> None:
+    clock = _ImpatientClock()
+    with serving(lambda _p, _q: Answer(b"[" + b" " * 999 + b"]", drip=0.02)) as server:
+        limiter = RateLimiter(tmp_path, "candle", Decimal(10), clock)
+        pages = CandlePages(server.url, limiter, clock, 0.1)
+        with pytest.raises(ExchangeTimeout, match=r"did not answer within 0\.1 s"):
+            pages.page(BTC, M5)
 
 
 @pytest.mark.parametrize("trouble", [429, 500, "reset"])
