@@ -1,7 +1,7 @@
 """Does collection reach the configured request rate? Goal: at least 95 % of it.
 
 A paper exchange in a process of its own with Upbit's limits (10 a second), one market of 5-minute
-candles for 40 seconds at the sandbox's rate of 10/s and at 8/s, the rate against Upbit. The rate
+candles (150 pages) at the sandbox's rate of 10/s and at 8/s, the rate against Upbit. The rate
 counts from the first page to the last; parts and gap table are written meanwhile. Latency here is
 that of the loopback; from far away one market alone is bound by the round trip instead.
 

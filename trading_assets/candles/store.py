@@ -213,7 +213,9 @@ class CandleStore:
 
     def _read_part(self, path: Path, market: str, interval: Interval) -> pd.DataFrame:
         try:
-            table = pq.read_table(path)
+            # `read_table` goes through the dataset machinery: several times slower for one file.
+            with pq.ParquetFile(path) as file:
+                table = file.read(use_threads=False)
         except (OSError, pa.ArrowException) as exc:
             raise CorruptStore(
                 f"{path} cannot be read ({exc}): move it away and collect again"
