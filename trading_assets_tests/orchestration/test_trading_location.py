@@ -3,14 +3,15 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
 from trading_assets.clock import SteppedClock
-from trading_assets.database import connect, heartbeats, prepare, read
+from trading_assets.database import connect, heartbeats, prepare, read, signals, write
 from trading_assets.orchestration.trading import defs
 from trading_assets.orchestration.trading.sensors import trading_status_sensor
 from trading_assets.world import World
@@ -57,6 +58,31 @@ def test_no_room_but_orchestration_imports_dagster() -> None:
     assert "dagster" not in loaded
 
 
+def _signal(engine: Engine, market: str, expires_at: datetime, *, traded: bool = True) -> None:
+    with write(engine) as connection:
+        connection.execute(
+            signals.insert().values(
+                market=market,
+                profile="scalp" if traded else "swing",
+                traded=traded,
+                created_at=NOW,
+                expires_at=expires_at,
+                decision="HOLD",
+                reason="no_champion",
+                detail="",
+            )
+        )
+
+
+def test_a_tick_of_the_trading_location_loads_no_heavy_library() -> None:
+    loaded = _loaded_by(
+        "import trading_assets.orchestration.trading\n"
+        "import trading_assets.signals.store, trading_assets.trading.status"
+    )
+    assert "sqlalchemy" in loaded
+    assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
+
+
 def test_the_status_sensor_runs_by_default_and_starts_nothing() -> None:
     assert defs.sensors == [trading_status_sensor]
     assert trading_status_sensor.default_status is dg.DefaultSensorStatus.RUNNING
@@ -66,10 +92,13 @@ def test_the_status_sensor_runs_by_default_and_starts_nothing() -> None:
 def test_the_status_sensor_beats_and_says_how_many_signals_are_live(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path / 'db.sqlite'}")
     prepare(engine, World("sandbox-test", tmp_path, tmp_path))
+    _signal(engine, "KRW-BTC", NOW + timedelta(minutes=5))
+    _signal(engine, "KRW-ETH", NOW)  # expires exactly now
+    _signal(engine, "KRW-XRP", NOW + timedelta(minutes=5), traded=False)
     context = dg.build_sensor_context(resources={"clock": SteppedClock(NOW), "database": engine})
-    answer = trading_status_sensor(context)
-    assert isinstance(answer, dg.SkipReason)
-    assert answer.skip_message == "0 live signals"
+    tick = trading_status_sensor.evaluate_tick(context)
+    assert tick.run_requests == []
+    assert tick.skip_message == "1 live signal"
     with read(engine) as connection:
         (row,) = connection.execute(sa.select(heartbeats)).all()
-    assert (row.name, row.beat_at, row.detail) == ("trading_status_sensor", NOW, "0 live signals")
+    assert (row.name, row.beat_at, row.detail) == ("trading_status_sensor", NOW, "1 live signal")

@@ -11,10 +11,11 @@ import dagster as dg
 )
 def trading_status_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     # Not at the top: loading the location must not wait for SQLAlchemy.
-    from trading_assets.trading.status import beat, live_signals
+    from trading_assets.signals.store import live_signals
+    from trading_assets.trading.status import beat
 
     database, now = context.resources.database, context.resources.clock.now()
-    live = live_signals(database, now)
+    live = sum(signal.traded for signal in live_signals(database, now))
     message = f"{live} live signal{'' if live == 1 else 's'}"
     beat(database, "trading_status_sensor", now, message)
     return dg.SkipReason(message)
