@@ -16,12 +16,15 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 from filelock import FileLock
 from upath import UPath
 
 from trading_assets.errors import CorruptStore, NotReadyYet, WrongWorld
+from trading_assets.features.tables import read_parquet, write_parquet
 
 _CURRENT = "CURRENT"
+_TABLE = "table.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +35,24 @@ class Codec:
     load: Callable[[UPath], Any]
 
 
+def table_codec(
+    to_table: Callable[[Any], pa.Table], from_table: Callable[[pa.Table], Any]
+) -> Codec:
+    """A codec for values that are one Arrow table."""
+    return Codec(
+        save=lambda value, folder: write_parquet(to_table(value), folder / _TABLE),
+        load=lambda folder: from_table(read_parquet(folder / _TABLE)),
+    )
+
+
 def frame_codec(
     to_frame: Callable[[Any], pd.DataFrame], from_frame: Callable[[pd.DataFrame], Any]
 ) -> Codec:
-    """A codec for values that are one table."""
-
-    def save(value: Any, folder: UPath) -> None:
-        with (folder / "table.parquet").open("wb") as file:
-            to_frame(value).to_parquet(file, compression="zstd")
-
-    def load(folder: UPath) -> Any:
-        with (folder / "table.parquet").open("rb") as file:
-            return from_frame(pd.read_parquet(file))
-
-    return Codec(save, load)
+    """A codec for values that are one pandas frame."""
+    return table_codec(
+        lambda value: pa.Table.from_pandas(to_frame(value), preserve_index=False),
+        lambda table: from_frame(table.to_pandas()),
+    )
 
 
 class WorldIOManager(dg.UPathIOManager):
@@ -84,7 +91,7 @@ class WorldIOManager(dg.UPathIOManager):
         try:
             return self._codecs[record["type"]].load(folder)
         except (OSError, ValueError, KeyError) as exc:
-            raise CorruptStore(f"{folder} cannot be read: {exc}; materialize it again") from exc
+            raise CorruptStore(f"{folder} cannot be read ({exc}): materialize it again") from exc
 
     def _record(self, path: UPath) -> dict[str, str] | None:
         try:

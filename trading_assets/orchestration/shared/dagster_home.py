@@ -3,11 +3,13 @@
 Here: the rule and its sentence. The resource `world` applies it to every run and tick.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from trading_assets.errors import WrongWorld
-from trading_assets.world import World
+from trading_assets.settings import Settings
+from trading_assets.world import World, world_of
 
 # Commands that execute in their own process, where a temporary Dagster home is easily missed.
 _EXECUTING_COMMANDS = frozenset({"asset", "job"})
@@ -29,8 +31,22 @@ def require_dagster_home(home: Path | None, world: World) -> None:
     )
 
 
-def is_executing_command(arguments: Sequence[str]) -> bool:
-    """True for `dagster asset ...` and `dagster job ...`, given the process's arguments."""
+def stop_lost_command(settings: Settings, arguments: Sequence[str]) -> None:
+    """End `dagster asset ...` and `dagster job ...` without the world's home by one sentence.
+
+    arguments: of the process. The resource `world` refuses such a run too, but there the sentence
+    would be buried in Dagster's log. Raises SystemExit.
+    """
+    if not _executes(arguments):
+        return
+    named = os.environ.get("DAGSTER_HOME")
+    try:
+        require_dagster_home(Path(named) if named else None, world_of(settings))
+    except WrongWorld as exc:
+        raise SystemExit(str(exc)) from exc
+
+
+def _executes(arguments: Sequence[str]) -> bool:
     return (
         len(arguments) > 1
         and "dagster" in Path(arguments[0]).parts[-2:]

@@ -4,7 +4,6 @@ An asset or sensor asks for `settings`, `clock`, `world` or `database` and gets 
 that a test hands in its own. Everything is built from the resource `settings`.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from trading_assets.clock import SystemClock
-from trading_assets.errors import WrongWorld
-from trading_assets.orchestration.shared.dagster_home import (
-    is_executing_command,
-    require_dagster_home,
-)
+from trading_assets.orchestration.shared.dagster_home import require_dagster_home
 from trading_assets.settings import Settings
 from trading_assets.world import World, world_of
 
@@ -52,16 +47,3 @@ def shared_resources(settings: Settings) -> Mapping[str, object]:
         "world": world_resource,
         "database": database_resource,
     }
-
-
-def stop_lost_command(settings: Settings, arguments: list[str]) -> None:
-    """End a bare `dagster asset ...` without the world's Dagster home by one sentence.
-
-    The resource `world` refuses it too, but its sentence would be buried in Dagster's log.
-    """
-    if is_executing_command(arguments):
-        named = os.environ.get("DAGSTER_HOME")
-        try:
-            require_dagster_home(Path(named) if named else None, world_of(settings))
-        except WrongWorld as exc:
-            raise SystemExit(str(exc)) from exc

@@ -1,0 +1,36 @@
+"""What Dagster is told about research: candles to signals, and when."""
+
+import warnings
+from collections.abc import Mapping
+
+import dagster as dg
+
+from trading_assets.orchestration.research.assets import research_assets
+from trading_assets.orchestration.research.jobs import research_jobs
+from trading_assets.orchestration.research.resources import research_resources
+from trading_assets.orchestration.research.schedules import daily_retrain, signal_schedule
+from trading_assets.orchestration.research.sensors import champion_sensor, stale_models_sensor
+from trading_assets.orchestration.shared.resources import shared_resources
+from trading_assets.settings import Settings, load_settings
+
+
+def research_definitions(
+    settings: Settings, replaced: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """The research code location under `settings`. replaced: resources by name, for tests."""
+    with warnings.catch_warnings():
+        # Partitioned checks and single-run backfills: Dagster is pinned, and tests cover both.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        assets = research_assets(settings)
+    return dg.Definitions(
+        assets=assets,
+        jobs=research_jobs(),
+        schedules=[daily_retrain, signal_schedule(settings)],
+        sensors=[stale_models_sensor, champion_sensor],
+        resources={**shared_resources(settings), **research_resources(), **(replaced or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = research_definitions(load_settings())

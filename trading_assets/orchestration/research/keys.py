@@ -1,0 +1,35 @@
+"""Asset keys, in one place: what the graph, the jobs and the sensors call the same thing."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from trading_assets.exchange.model import Interval
+from trading_assets.settings import ProfileName, Settings
+
+SIGNALS = dg.AssetKey("signals")
+RETRAIN_JOB = "retrain"
+SIGNALS_JOB = "produce_signals"
+
+
+def candles_key(interval_minutes: int) -> dg.AssetKey:
+    return dg.AssetKey(["candles", Interval.of_minutes(interval_minutes).key])
+
+
+def features_key(interval_minutes: int) -> dg.AssetKey:
+    return dg.AssetKey(["features", Interval.of_minutes(interval_minutes).key])
+
+
+def profile_key(profile: str, name: str) -> dg.AssetKey:
+    """The profile's asset `name`: sequences, labels, challenger or champion."""
+    return dg.AssetKey([str(profile), name])
+
+
+def retraining_keys(settings: Settings, profile: ProfileName) -> Sequence[dg.AssetKey]:
+    """Everything that makes a new champion of `profile`, from candles on, in that order."""
+    interval_minutes = settings.profile_interval_minutes(profile)
+    return [
+        candles_key(interval_minutes),
+        features_key(interval_minutes),
+        *(profile_key(profile, name) for name in ("sequences", "labels", "challenger", "champion")),
+    ]

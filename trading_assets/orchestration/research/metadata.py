@@ -1,0 +1,90 @@
+"""What a person sees on an asset: rows, windows, shares, metrics, links, freshness badges."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import numpy as np
+from numpy.typing import NDArray
+
+from trading_assets.candles.collection import CollectionReport
+from trading_assets.models.challengers import Challenger, Judgement
+from trading_assets.models.labels import Labels
+from trading_assets.models.model import CLASSES
+from trading_assets.models.trained import Trained
+from trading_assets.settings import Settings
+
+Metadata = Mapping[str, Any]
+
+
+def retraining_freshness(settings: Settings) -> dg.FreshnessPolicy:
+    """The badge of what a retraining makes: warns when one is overdue, fails as entries stop.
+
+    It knows no partitions and starts nothing; `stale_models_sensor` does that.
+    """
+    fail = timedelta(hours=float(settings.entries_stop_after_hours))
+    warn = timedelta(hours=float(settings.retrain_after_hours) + 1)
+    return dg.FreshnessPolicy.time_window(
+        fail_window=fail, warn_window=warn if warn < fail else None
+    )
+
+
+def signals_freshness(settings: Settings) -> dg.FreshnessPolicy:
+    """The badge of the signals: warns when one candle of the traded interval was missed."""
+    interval = timedelta(minutes=settings.profile_interval_minutes(settings.profile))
+    return dg.FreshnessPolicy.time_window(fail_window=3 * interval, warn_window=2 * interval)
+
+
+def of_collection(report: CollectionReport) -> Metadata:
+    return {
+        "dagster/row_count": report.rows,
+        "added": report.added,
+        "corrected": len(report.corrected),
+        "first": str(report.first),
+        "last": str(report.last),
+        "pages": report.pages,
+        "pages_per_second": report.pages_per_second,
+        **{f"gaps_{kind}": count for kind, count in report.gaps.items()},
+    }
+
+
+def of_rows(open_time: NDArray[np.datetime64], **counts: int) -> Metadata:
+    """How many rows, from when to when (UTC), and what else was counted."""
+    window = {"first": str(open_time[0]), "last": str(open_time[-1])} if len(open_time) else {}
+    return {"dagster/row_count": len(open_time), **window, **counts}
+
+
+def of_labels(labels: Labels) -> Metadata:
+    classes = np.bincount(labels.label[labels.valid], minlength=3)
+    shares = classes / max(1, classes.sum())
+    return {
+        **of_rows(labels.open_time, valid=int(labels.valid.sum())),
+        **{f"share_{c.lower()}": float(s) for c, s in zip(CLASSES, shares, strict=True)},
+    }
+
+
+def of_challenger(settings: Settings, challenger: Challenger, trained: Trained) -> Metadata:
+    return {
+        "version": challenger.version,
+        "window": dict(trained.served.metadata["window"]),
+        "rounds": trained.rounds,
+        **trained.evaluation.metrics(),
+        "cpu_seconds": dict(trained.timings),
+        "mlflow": mlflow_link(settings, challenger.name),
+    }
+
+
+def of_judgement(settings: Settings, judgement: Judgement) -> Metadata:
+    return {
+        "promoted": judgement.verdict.promoted,
+        "verdict": dg.MetadataValue.md("\n".join(f"- {r}" for r in judgement.verdict.reasons)),
+        "version": judgement.challenger.version,
+        "decided_at": judgement.decided_at.isoformat(),
+        "mlflow": mlflow_link(settings, judgement.challenger.name),
+    }
+
+
+def mlflow_link(settings: Settings, name: str) -> dg.UrlMetadataValue:
+    """The registered model in the local MLflow server."""
+    return dg.MetadataValue.url(f"http://127.0.0.1:{settings.mlflow_port}/#/models/{name}")

@@ -1,0 +1,139 @@
+"""What research watches: models that grow old, and champions that have no signals yet.
+
+Both run by default. A run key is used once for ever, so each carries what made it true; the key of
+a retraining also carries the hour, or a failed one would never be tried again.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+
+import dagster as dg
+from sqlalchemy.engine import Engine
+
+from trading_assets.clock import Clock
+from trading_assets.models.champions import ChampionStore
+from trading_assets.models.staleness import confirmed_at, is_stale
+from trading_assets.orchestration.research.jobs import retrain_request, signals_request
+from trading_assets.orchestration.research.keys import (
+    RETRAIN_JOB,
+    SIGNALS_JOB,
+    profile_key,
+    retraining_keys,
+)
+from trading_assets.orchestration.shared import tags
+from trading_assets.settings import ProfileName, Settings
+from trading_assets.signals.store import latest_signals
+
+# A run that was created but never submitted would block its market for ever, so NOT_STARTED is not
+# one of them; the run key keeps such a request from being made twice.
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.sensor(
+    job_name=RETRAIN_JOB,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Retrains a market's profiles whose last verdict is too long ago, hour by hour.",
+)
+def stale_models_sensor(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Clock],
+    database: dg.ResourceParam[Engine],
+) -> list[dg.RunRequest] | dg.SkipReason:
+    now = clock.now()
+    requests = []
+    for market in settings.markets:
+        attempts = _attempts_due(context.instance, settings, database, market, now)
+        if attempts:
+            requests.append(_request(settings, market, attempts))
+    return requests or dg.SkipReason("every model is young enough or being retrained")
+
+
+@dg.sensor(
+    job_name=SIGNALS_JOB,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for signals as soon as a new champion of the traded profile serves.",
+)
+def champion_sensor(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Clock],
+    champions: dg.ResourceParam[ChampionStore],
+    database: dg.ResourceParam[Engine],
+) -> dg.RunRequest | dg.SkipReason:
+    waiting = _champions_without_signals(settings, champions, database, clock.now())
+    if not waiting:
+        return dg.SkipReason("every champion has signals")
+    if context.instance.get_runs_count(dg.RunsFilter(job_name=SIGNALS_JOB, statuses=_UNDER_WAY)):
+        return dg.SkipReason("a run of signals is under way")
+    return signals_request(settings, run_key=f"champions|{_digest(waiting)}")
+
+
+def _champions_without_signals(
+    settings: Settings, champions: ChampionStore, engine: Engine, now: datetime
+) -> list[str]:
+    """Each champion of the traded profile (market and version) that no signal was made by yet."""
+    made = [s for s in latest_signals(engine, now) if s.profile == settings.profile]
+    used = {(s.market, s.model_version) for s in made}
+    served = [(m, champions.current_version(m, settings.profile)) for m in settings.markets]
+    return [f"{m}={v}" for m, v in served if v is not None and (m, v) not in used]
+
+
+def _digest(names: list[str]) -> str:
+    """A short run key for any number of markets."""
+    return hashlib.sha256("|".join(names).encode()).hexdigest()[:16]
+
+
+def _attempts_due(
+    instance: dg.DagsterInstance, settings: Settings, engine: Engine, market: str, now: datetime
+) -> dict[ProfileName, str]:
+    """The profiles of `market` to retrain now, each with the name of this attempt."""
+    retrain_after = timedelta(hours=float(settings.retrain_after_hours))
+    due = {}
+    for profile in settings.active_profiles:
+        confirmed = confirmed_at(engine, market, profile)
+        attempt = f"{confirmed.isoformat() if confirmed else 'never'}|{now:%Y-%m-%dT%H}"
+        if (
+            is_stale(confirmed, now, retrain_after)
+            and not _is_under_way(instance, market, profile)
+            and not _was_attempted(instance, market, profile, attempt)
+        ):
+            due[profile] = attempt
+    return due
+
+
+def _is_under_way(instance: dg.DagsterInstance, market: str, profile: ProfileName) -> bool:
+    """Whether a queued or running run, started by whomever, retrains this profile."""
+    champion = profile_key(profile, "champion")
+    runs = instance.get_runs(dg.RunsFilter(tags={tags.PARTITION: market}, statuses=_UNDER_WAY))
+    return any(
+        run.job_name == RETRAIN_JOB
+        if run.asset_selection is None
+        else champion in run.asset_selection
+        for run in runs
+    )
+
+
+def _was_attempted(
+    instance: dg.DagsterInstance, market: str, profile: ProfileName, attempt: str
+) -> bool:
+    """Whether this sensor asked for it already, maybe together with another profile."""
+    asked = {tags.PARTITION: market, tags.attempt(profile): attempt}
+    return instance.get_runs_count(dg.RunsFilter(tags=asked)) > 0
+
+
+def _request(settings: Settings, market: str, attempts: dict[ProfileName, str]) -> dg.RunRequest:
+    keys = [key for profile in attempts for key in retraining_keys(settings, profile)]
+    return retrain_request(
+        market,
+        run_key="|".join([market, *(f"{p}|{attempt}" for p, attempt in attempts.items())]),
+        asset_selection=list(dict.fromkeys(keys)),
+        attempts={tags.attempt(p): attempt for p, attempt in attempts.items()},
+    )

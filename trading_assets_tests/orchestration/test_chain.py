@@ -1,0 +1,243 @@
+"""The chain from candles to signals, run by Dagster in this process on the paper exchange.
+
+Little history and one seed: what is tested is that the parts fit, not what the models are worth.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from trading_assets.clock import SystemClock
+from trading_assets.database import connect, database_url, open_database, prepare, read, signals
+from trading_assets.models.champions import ChampionStore
+from trading_assets.models.registry import prepare_mlflow
+from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
+from trading_assets.orchestration.research.definitions import research_definitions
+from trading_assets.orchestration.research.jobs import signals_request
+from trading_assets.orchestration.research.sensors import champion_sensor
+from trading_assets.settings import Settings, load_settings
+from trading_assets.world import World, world_of
+from trading_assets_tests.conftest import RunningExchange
+
+LITTLE: dict[str, Any] = {
+    "seeds": 1,
+    "scalp": {"history_days": 14, "min_history_days": 5, "calibration_days": 3, "gate_days": 3},
+    "swing": {
+        "history_days": 120,
+        "min_history_days": 60,
+        "calibration_days": 30,
+        "gate_days": 14,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A prepared world and the research location in it."""
+
+    settings: Settings
+    world: World
+    engine: Engine
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+
+    def retrain(self, market: str) -> dg.ExecuteInProcessResult:
+        return self.defs.resolve_job_def("retrain").execute_in_process(
+            instance=self.instance, partition_key=market, raise_on_error=False
+        )
+
+    def produce_signals(self) -> dg.ExecuteInProcessResult:
+        request = signals_request(self.settings, run_key="by the test")
+        return self.defs.resolve_job_def("produce_signals").execute_in_process(
+            instance=self.instance, tags=dict(request.tags), raise_on_error=False
+        )
+
+    def materialized(self, asset: str) -> set[str]:
+        key = dg.AssetKey(asset.split("/"))
+        return set(self.instance.get_materialized_partitions(key))
+
+    def may_train(self, market: str, profile: str) -> Verdict | None:
+        return latest_verdict(self.engine, VerdictKind.MAY_TRAIN, market, profile)
+
+    def signal_rows(self) -> dict[tuple[str, str], Any]:
+        with read(self.engine) as connection:
+            rows = connection.execute(sa.select(signals).order_by(signals.c.id)).all()
+        return {(row.market, row.profile): row for row in rows}
+
+
+def _place(home: Path, exchange: RunningExchange, **values: Any) -> Iterator[Place]:
+    settings = load_settings(
+        {"TRADING_ASSETS_HOME": home, "exchange_url": exchange.url, **LITTLE, **values}
+    )
+    world = world_of(settings)
+    setup = connect(database_url(settings, world))
+    prepare(setup, world)
+    setup.dispose()
+    prepare_mlflow(world)
+    engine = open_database(settings, world)
+    with dg.DagsterInstance.ephemeral() as instance:
+        defs = research_definitions(settings, {"world": world})
+        yield Place(settings, world, engine, defs, instance)
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, paper_exchange: RunningExchange
+) -> Iterator[Place]:
+    """KRW-BTC exists; KRW-GONE is not (or no longer) listed by the exchange."""
+    home = tmp_path_factory.mktemp("chain")
+    yield from _place(home, paper_exchange, markets=("KRW-BTC", "KRW-GONE"))
+
+
+@pytest.fixture(scope="module")
+def retrained(place: Place) -> dg.ExecuteInProcessResult:
+    return place.retrain("KRW-BTC")
+
+
+@pytest.fixture(scope="module")
+def gone(place: Place) -> dg.ExecuteInProcessResult:
+    return place.retrain("KRW-GONE")
+
+
+@pytest.fixture(scope="module")
+def signalled(
+    place: Place, retrained: dg.ExecuteInProcessResult, gone: dg.ExecuteInProcessResult
+) -> dg.ExecuteInProcessResult:
+    assert retrained.success
+    assert not gone.success
+    return place.produce_signals()
+
+
+def test_one_run_retrains_both_profiles_of_a_market(
+    place: Place, retrained: dg.ExecuteInProcessResult
+) -> None:
+    assert retrained.success
+    steps = {event.step_key for event in retrained.get_step_success_events()}
+    assert {"scalp__champion", "swing__champion", "candles__m5", "candles__m60"} <= steps
+    assert len(steps) == 12  # candles and features of two intervals, four assets of two profiles
+
+
+def test_the_promoted_models_serve(place: Place, retrained: dg.ExecuteInProcessResult) -> None:
+    del retrained
+    champions = ChampionStore(place.world.champions, place.world.name)
+    for profile in ("scalp", "swing"):
+        verdict = latest_verdict(place.engine, VerdictKind.PROMOTION, "KRW-BTC", profile)
+        assert verdict is not None
+        serving = champions.current_version("KRW-BTC", profile)
+        assert serving == (verdict.model_version if verdict.passed else None)
+
+
+def test_every_check_carries_its_market(retrained: dg.ExecuteInProcessResult) -> None:
+    checks = retrained.get_asset_check_evaluations()
+    assert {check.partition for check in checks} == {"KRW-BTC"}
+    found = {f"{c.asset_key.to_user_string()}: {c.check_name}" for c in checks}
+    assert {
+        "candles/m5: candle_schema",
+        "candles/m60: candle_freshness",
+        "features/m5: features_drift",
+        "scalp/labels: label_shares",
+        "swing/challenger: not_too_good",
+        "swing/champion: challenger_passed_the_gate",
+    } <= found
+
+
+def test_what_the_checks_decided_together_is_in_the_database(
+    place: Place, retrained: dg.ExecuteInProcessResult
+) -> None:
+    for profile in ("scalp", "swing"):
+        verdict = place.may_train("KRW-BTC", profile)
+        assert verdict is not None
+        assert verdict.passed
+        assert verdict.run_id == retrained.run_id
+        assert {"candle_schema", "features_finite", "label_shares", "enough_history"} <= set(
+            verdict.details
+        )
+
+
+def test_a_market_that_the_exchange_does_not_list_fails_alone_and_in_plain_words(
+    place: Place, gone: dg.ExecuteInProcessResult, retrained: dg.ExecuteInProcessResult
+) -> None:
+    assert retrained.success
+    failures = {e.step_key: e.step_failure_data for e in gone.get_step_failure_events()}
+    assert set(failures) == {"candles__m5", "candles__m60"}
+    error = failures["candles__m5"].error
+    assert error is not None
+    assert "does not list KRW-GONE" in error.message
+    assert dg.DagsterEventType.STEP_UP_FOR_RETRY not in {e.event_type for e in gone.all_events}
+    assert place.materialized("scalp/champion") == {"KRW-BTC"}
+
+
+def _tick(place: Place) -> tuple[list[dg.RunRequest], str | None]:
+    """What the champion sensor asks for, or why it does not."""
+    context = dg.build_sensor_context(
+        instance=place.instance,
+        definitions=place.defs,
+        resources={
+            "settings": place.settings,
+            "clock": SystemClock(),
+            "champions": ChampionStore(place.world.champions, place.world.name),
+            "database": place.engine,
+        },
+    )
+    tick = champion_sensor.evaluate_tick(context)
+    return list(tick.run_requests or []), tick.skip_message
+
+
+def test_first_signals_are_asked_for_as_soon_as_there_is_a_champion(
+    place: Place, retrained: dg.ExecuteInProcessResult, request: pytest.FixtureRequest
+) -> None:
+    assert retrained.success
+    (asked,), _ = _tick(place)
+    assert asked.tags["dagster/asset_partition_range_start"] == "KRW-BTC"
+    assert asked.tags["dagster/asset_partition_range_end"] == "KRW-GONE"
+    (again,), _ = _tick(place)
+    assert again.run_key == asked.run_key
+    request.getfixturevalue("signalled")
+    assert _tick(place) == ([], "every champion has signals")
+
+
+def test_signals_of_the_good_market_stand_although_the_other_fails_the_run(
+    place: Place, signalled: dg.ExecuteInProcessResult
+) -> None:
+    assert not signalled.success
+    rows = place.signal_rows()
+    good, bad = rows["KRW-BTC", "scalp"], rows["KRW-GONE", "scalp"]
+    assert good.p_sell + good.p_hold + good.p_buy == pytest.approx(1, abs=1e-9)
+    assert good.run_id == signalled.run_id
+    assert (bad.decision, bad.p_buy) == ("HOLD", None)
+    assert bad.reason
+    assert place.materialized("signals") == {"KRW-BTC"}
+
+
+def test_a_failed_blocking_check_stops_training_and_says_so_in_the_database(
+    tmp_path: Path, paper_exchange: RunningExchange
+) -> None:
+    # At 5 % a side no trade ends above its costs: every label is HOLD.
+    for place in _place(
+        tmp_path,
+        paper_exchange,
+        markets=("KRW-ETH",),
+        profiles=("scalp",),
+        fee_rate=Decimal("0.05"),
+    ):
+        result = place.retrain("KRW-ETH")
+        assert not result.success
+        (failed,) = [c for c in result.get_asset_check_evaluations() if not c.passed]
+        assert (failed.check_name, failed.partition) == ("label_shares", "KRW-ETH")
+        assert failed.description is not None
+        assert "HOLD 100.0%" in failed.description
+        assert place.materialized("scalp/labels") == {"KRW-ETH"}
+        started = {e.step_key for e in result.all_events if e.is_step_start}
+        assert "scalp__challenger" not in started
+        verdict = place.may_train("KRW-ETH", "scalp")
+        assert verdict is not None
+        assert not verdict.passed
+        assert verdict.reasons[0].startswith("label_shares: ")

@@ -1,0 +1,71 @@
+"""What runs by the clock, and what the daemon would launch for it."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+
+from trading_assets.orchestration.research.schedules import (
+    cron_at_close,
+    daily_retrain,
+    signal_schedule,
+)
+from trading_assets.settings import load_settings
+from trading_assets_tests.orchestration.conftest import Location
+
+
+def test_every_market_is_retrained_at_three_in_seoul(location: Location) -> None:
+    assert daily_retrain.cron_schedule == "0 3 * * *"
+    assert daily_retrain.execution_timezone == "Asia/Seoul"
+    assert daily_retrain.default_status is dg.DefaultScheduleStatus.RUNNING
+    three = datetime(2026, 3, 2, 3, 0, tzinfo=ZoneInfo("Asia/Seoul"))
+    context = dg.build_schedule_context(
+        location.instance,
+        scheduled_execution_time=three,
+        resources={"settings": location.settings},
+        repository_def=location.defs.get_repository_def(),
+    )
+    requests = list(daily_retrain.evaluate_tick(context).run_requests or [])
+    assert [(r.partition_key, r.run_key) for r in requests] == [
+        ("KRW-BTC", "2026-03-02|KRW-BTC"),
+        ("KRW-ETH", "2026-03-02|KRW-ETH"),
+    ]
+    assert [r.asset_selection for r in requests] == [None, None]  # every profile
+
+
+def test_signals_of_all_markets_are_one_run_at_each_close_of_the_traded_interval(
+    location: Location,
+) -> None:
+    schedule = signal_schedule(location.settings)  # PROFILE=scalp trades 5-minute candles
+    assert schedule.cron_schedule == "*/5 * * * *"
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    context = dg.build_schedule_context(
+        location.instance, scheduled_execution_time=datetime(2026, 3, 2, 0, 5, tzinfo=UTC)
+    )
+    (request,) = schedule.evaluate_tick(context).run_requests or []
+    assert request.run_key == "2026-03-02T00:05:00+00:00"
+    assert request.tags["dagster/asset_partition_range_start"] == "KRW-BTC"
+    assert request.tags["dagster/asset_partition_range_end"] == "KRW-ETH"
+
+
+def test_swing_signals_follow_the_hour() -> None:
+    assert signal_schedule(load_settings({"profile": "swing"})).cron_schedule == "0 * * * *"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "cron"),
+    [(1, "* * * * *"), (15, "*/15 * * * *"), (240, "0 */4 * * *"), (1440, "0 0 * * *")],
+)
+def test_other_intervals_have_their_own_lines(minutes: int, cron: str) -> None:
+    assert cron_at_close(minutes) == cron
+
+
+def test_an_interval_that_cron_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError, match="7 minutes does not divide"):
+        cron_at_close(7)
+
+
+@pytest.mark.parametrize(("job", "seconds"), [("retrain", "3600"), ("produce_signals", "600")])
+def test_a_research_run_has_a_time_limit(location: Location, job: str, seconds: str) -> None:
+    assert location.defs.resolve_job_def(job).tags["dagster/max_runtime"] == seconds
