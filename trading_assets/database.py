@@ -160,6 +160,187 @@ alerts = sa.Table(
 )
 
 
+# --- the ledger: what trading intended, did and holds. Written by `trading/` only -------------
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    # What is held: a market.
+    sa.Column("subject", sa.String(40), primary_key=True),
+    sa.Column("holder", sa.String(100), nullable=False),
+    # Grows with every taking and is never used again, so that an old holder can be told.
+    sa.Column("token", sa.Integer, nullable=False),
+    sa.Column("taken_at", UtcInstant, nullable=False),
+    sa.Column("heartbeat_at", UtcInstant, nullable=False),
+    # When the holder last judged a price, and the bid it judged; null before the first.
+    sa.Column("progress_at", UtcInstant),
+    sa.Column("bid", ExactDecimal),
+    sa.Column("expires_at", UtcInstant, nullable=False),
+    sa.Column("released_at", UtcInstant),
+)
+
+positions = sa.Table(
+    "positions",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("market", sa.String(20), nullable=False),
+    sa.Column("profile", sa.String(20), nullable=False),
+    # One position a signal, whoever asks.
+    sa.Column("signal_id", sa.Integer, nullable=False, unique=True),
+    sa.Column("model_version", sa.String(100)),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("created_at", UtcInstant, nullable=False),
+    sa.Column("opened_at", UtcInstant),
+    sa.Column("closed_at", UtcInstant),
+    # Sums over the fills; fees over the orders.
+    sa.Column("bought_volume", ExactDecimal, nullable=False),
+    sa.Column("bought_funds", ExactDecimal, nullable=False),
+    sa.Column("sold_volume", ExactDecimal, nullable=False),
+    sa.Column("sold_funds", ExactDecimal, nullable=False),
+    sa.Column("fees", ExactDecimal, nullable=False),
+    # Left at the close because it was worth less than can be sold.
+    sa.Column("dust_volume", ExactDecimal, nullable=False),
+    # The signal's exit terms, and the prices they became at the entry.
+    sa.Column("stop_loss", ExactDecimal, nullable=False),
+    sa.Column("take_profit", ExactDecimal, nullable=False),
+    sa.Column("timeout_seconds", sa.Integer, nullable=False),
+    sa.Column("stop_price", ExactDecimal),
+    sa.Column("take_price", ExactDecimal),
+    sa.Column("deadline", UtcInstant),
+    # Why it was sold; of several sells, stop_loss if one was a stop.
+    sa.Column("exit_reason", sa.String(20)),
+)
+sa.Index(
+    "one_live_position_a_market",
+    positions.c.market,
+    unique=True,
+    sqlite_where=positions.c.state.in_(("planned", "open")),
+    postgresql_where=positions.c.state.in_(("planned", "open")),
+)
+sa.Index("positions_by_close", positions.c.closed_at)
+
+orders = sa.Table(
+    "orders",
+    metadata,
+    # Written before the order is sent; the exchange takes each identifier once, for ever.
+    sa.Column("identifier", sa.String(64), primary_key=True),
+    sa.Column("position_id", sa.String(40), sa.ForeignKey("positions.id"), nullable=False),
+    sa.Column("leg", sa.String(10), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("market", sa.String(20), nullable=False),
+    sa.Column("side", sa.String(3), nullable=False),
+    sa.Column("order_type", sa.String(10), nullable=False),
+    sa.Column("time_in_force", sa.String(10)),
+    sa.Column("price", ExactDecimal),
+    sa.Column("volume", ExactDecimal, nullable=False),
+    sa.Column("reason", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    # The exchange's own name for it, once known.
+    sa.Column("uuid", sa.String(64), unique=True),
+    sa.Column("executed_volume", ExactDecimal, nullable=False),
+    sa.Column("paid_fee", ExactDecimal, nullable=False),
+    # Balance + locked of both currencies before it was sent: the proof for a lost order.
+    sa.Column("quote_before", ExactDecimal),
+    sa.Column("base_before", ExactDecimal),
+    sa.Column("sends", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcInstant, nullable=False),
+    sa.Column("sent_at", UtcInstant),
+    sa.Column("unknown_since", UtcInstant),
+    sa.Column("ended_at", UtcInstant),
+    sa.UniqueConstraint("position_id", "leg", "attempt"),
+)
+sa.Index(
+    "one_live_order_a_market",
+    orders.c.market,
+    unique=True,
+    sqlite_where=orders.c.state.in_(("intended", "sent", "unknown", "open")),
+    postgresql_where=orders.c.state.in_(("intended", "sent", "unknown", "open")),
+)
+
+order_events = sa.Table(
+    "order_events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("identifier", sa.String(64), sa.ForeignKey("orders.identifier"), nullable=False),
+    sa.Column("at", UtcInstant, nullable=False),
+    # Null for the first event of an order.
+    sa.Column("from_state", sa.String(10)),
+    sa.Column("to_state", sa.String(10), nullable=False),
+    sa.Column("holder", sa.String(100), nullable=False),
+    sa.Column("token", sa.Integer, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+sa.Index("order_events_by_order", order_events.c.identifier, order_events.c.id)
+
+fills = sa.Table(
+    "fills",
+    metadata,
+    # The exchange's name for the trade: a fill that is told twice is booked once.
+    sa.Column("uuid", sa.String(64), primary_key=True),
+    sa.Column("identifier", sa.String(64), sa.ForeignKey("orders.identifier"), nullable=False),
+    sa.Column("position_id", sa.String(40), sa.ForeignKey("positions.id"), nullable=False),
+    sa.Column("side", sa.String(3), nullable=False),
+    sa.Column("price", ExactDecimal, nullable=False),
+    sa.Column("volume", ExactDecimal, nullable=False),
+    sa.Column("funds", ExactDecimal, nullable=False),
+    sa.Column("traded_at", UtcInstant, nullable=False),
+    sa.Column("booked_at", UtcInstant, nullable=False),
+)
+sa.Index("fills_by_order", fills.c.identifier)
+sa.Index("fills_by_position", fills.c.position_id)
+
+funnel = sa.Table(
+    "funnel",
+    metadata,
+    # Every candidate entry ends here exactly once.
+    sa.Column("signal_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("market", sa.String(20), nullable=False),
+    sa.Column("profile", sa.String(20), nullable=False),
+    sa.Column("code", sa.String(30), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("needed_krw", ExactDecimal),
+    sa.Column("position_id", sa.String(40), sa.ForeignKey("positions.id")),
+    sa.Column("decided_at", UtcInstant, nullable=False),
+)
+sa.Index("funnel_by_time", funnel.c.decided_at)
+
+equity_marks = sa.Table(
+    "equity_marks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", UtcInstant, nullable=False),
+    sa.Column("capital", ExactDecimal, nullable=False),
+    sa.Column("pnl", ExactDecimal, nullable=False),
+    sa.Column("peak_pnl", ExactDecimal, nullable=False),
+    sa.Column("day_start_pnl", ExactDecimal, nullable=False),
+    sa.Column("day_low_pnl", ExactDecimal, nullable=False),
+    sa.Column("exposure", ExactDecimal, nullable=False),
+)
+sa.Index("equity_marks_by_time", equity_marks.c.at)
+
+capital_changes = sa.Table(
+    "capital_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", UtcInstant, nullable=False),
+    # declared: amount is the capital from now on. flow: amount is added (negative: taken out).
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("amount", ExactDecimal, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+halts = sa.Table(
+    "halts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("started_at", UtcInstant, nullable=False),
+    sa.Column("reason", sa.String(40), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("resumed_at", UtcInstant),
+    sa.Column("resumed_by", sa.String(100)),
+)
+
+
 def database_url(settings: Settings, world: World) -> str:
     """The database's URL; may hold a password, so never print it."""
     if settings.database_url is not None:

@@ -48,6 +48,29 @@ class MarketNotFound(BadRequest):
     """The exchange does not know the market (404 Code not found)."""
 
 
+class OrderRejected(BadRequest):
+    """The exchange refused an order by name: it does not exist and this request never makes one.
+
+    name: the exchange's error name (`invalid_price_bid`). The identifier counts as used up.
+    """
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class InsufficientFunds(OrderRejected):
+    """The account lacks the amount plus its fee, or the volume (insufficient_funds_bid/_ask)."""
+
+
+class UnderMinimum(OrderRejected):
+    """The order is worth less than the market's minimum (under_min_total_bid/_ask)."""
+
+
+class OrderNotFound(BadRequest):
+    """No order of that uuid or identifier is visible (404); straight after a POST it may be lag."""
+
+
 class IntervalNotServed(BadRequest):
     """The exchange has no candles of this interval (a recording of coarser candles)."""
 
@@ -94,6 +117,17 @@ class WrongWorld(Stop):
     """A store, a Dagster home or a model belongs to another world."""
 
 
+class CredentialsRefused(Stop):
+    """The exchange does not accept the key: wrong, expired, without the permission or address.
+
+    name: the exchange's error name (`expired_access_key`), or "" when there is no key at all.
+    """
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class IpBlocked(Stop):
     """418: the exchange has blocked this address for a while; never retried by itself."""
 
@@ -106,8 +140,41 @@ class MigrationNeeded(Stop):
     """The database is not at the schema this version needs."""
 
 
+# --- the books ------------------------------------------------------------------------------
+
+
+class LedgerError(TradingAssetsError):
+    """A change of the ledger breaks one of its rules; nothing was written."""
+
+
+class IllegalStateChange(LedgerError):
+    """The change is not in the table of legal state changes."""
+
+
+class LedgerMismatch(LedgerError):
+    """The exchange says what the ledger cannot contain (a fill that changed, more sold than held).
+
+    Stop entries and tell the person: one of the two is wrong.
+    """
+
+
+class LeaseLost(TradingAssetsError):
+    """Another holder has the lease, or it was released: end, and write nothing more."""
+
+
 # --- outcome unknown ------------------------------------------------------------------------
 
 
 class OutcomeUnknown(TradingAssetsError):
     """A request was sent and its outcome is not known; ask before doing anything else."""
+
+
+class OrderOutcomeUnknown(OutcomeUnknown):
+    """An order was sent and may or may not exist: look it up by its identifier.
+
+    Never send it under another identifier before that is known. The cause is what went wrong.
+    """
+
+
+class DuplicatedIdentifier(OrderOutcomeUnknown):
+    """The exchange has seen this identifier before: the earlier order may well be live."""

@@ -5,6 +5,7 @@ and are never printed. What a setting is used for is said beside it; nothing els
 environment.
 """
 
+import itertools
 import os
 from collections.abc import Mapping
 from decimal import Decimal
@@ -21,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from trading_assets.errors import SettingsError
 
 UPBIT_URL = "https://api.upbit.com"
+LEAST_LOST_ORDER_SECONDS = 60
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -97,6 +99,72 @@ class SwingSettings(_Group):
     gate_days: Annotated[int, Field(gt=0)] = 30
 
 
+class SmallAccount(StrEnum):
+    """What to do when a size step is below the smallest order."""
+
+    SKIP = "skip"
+    RAISE_TO_MINIMUM = "raise_to_minimum"
+
+
+class TradingSettings(_Group):
+    """Entries, sizes, limits, leases and waits: docs/trading_rules.md."""
+
+    # What the bot works with. Default: the account's KRW at the first start.
+    capital_krw: Annotated[Decimal, Field(gt=0)] | None = None
+    # Size of an entry by p_buy, shares of equity.
+    size_from_80: Ratio = Decimal("0.15")
+    size_from_70: Ratio = Decimal("0.10")
+    size_from_60: Ratio = Decimal("0.07")
+    size_below_60: Ratio = Decimal("0.05")
+    small_account: SmallAccount = SmallAccount.SKIP
+    minimum_buffer: Share = Decimal("0.05")
+    # Limits.
+    max_exposure: Share = Decimal("0.5")
+    max_positions: Annotated[int, Field(ge=1)] = 5
+    rest_minutes: Annotated[Decimal, Field(ge=0)] = Decimal(15)
+    rest_after_stop_minutes: Annotated[Decimal, Field(ge=0)] = Decimal(60)
+    max_stops: Annotated[int, Field(ge=1)] = 4
+    stop_window_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
+    stop_pause_hours: Annotated[Decimal, Field(ge=0)] = Decimal(2)
+    max_day_loss: Ratio = Decimal("0.03")
+    max_peak_loss: Ratio = Decimal("0.07")
+    # Entries.
+    max_price_age_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
+    max_entry_slippage: Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))] = Decimal("0.002")
+    blocking_cautions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)] = (
+        "PRICE_FLUCTUATIONS",
+        "GLOBAL_PRICE_DIFFERENCES",
+        "CONCENTRATION_OF_SMALL_ACCOUNTS",
+    )
+    # Orders. The prefix marks the orders that are ours; never change it with orders open.
+    order_prefix: Annotated[str, Field(pattern=r"^[a-z0-9]{1,12}$")] = "ta"
+    order_poll_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal("0.5")
+    order_poll_most_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
+    lost_order_seconds: Annotated[Decimal, Field(gt=0)] = Decimal(60)
+    # The guard.
+    lease_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(8)
+    heartbeat_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(2)
+    price_confirm_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(3)
+    max_clock_skew_seconds: Annotated[Decimal, Field(gt=0)] = Decimal(2)
+    reconcile_seconds: Annotated[Decimal, Field(gt=0)] = Decimal(60)
+
+    @model_validator(mode="after")
+    def _rules_between_settings(self) -> Self:
+        names = ("size_from_80", "size_from_70", "size_from_60", "size_below_60")
+        for higher, lower in itertools.pairwise(names):
+            if getattr(self, higher) < getattr(self, lower):
+                raise ValueError(
+                    f"{higher}={getattr(self, higher)} must not be below "
+                    f"{lower}={getattr(self, lower)}"
+                )
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError(
+                f"heartbeat_seconds={self.heartbeat_seconds} must be at most half of "
+                f"lease_seconds={self.lease_seconds}: one late heartbeat must not lose the lease"
+            )
+        return self
+
+
 class SyntheticSettings(_Group):
     """The synthetic market of the sandbox; each change of these is another world."""
 
@@ -163,6 +231,9 @@ class Settings(BaseSettings):
     closing_candle_delay_seconds: Annotated[Decimal, Field(ge=0, le=60)] = Decimal(5)
     closing_candle_wait_seconds: Annotated[Decimal, Field(ge=0, le=120)] = Decimal(20)
 
+    # Trading: entries, sizes, limits, leases.
+    trading: TradingSettings = TradingSettings()
+
     # Servers, all on 127.0.0.1.
     dagster_port: Port = 3000
     mlflow_port: Port = 5000
@@ -201,6 +272,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"ENTRIES_STOP_AFTER_HOURS={self.entries_stop_after_hours} must not be below "
                 f"RETRAIN_AFTER_HOURS={self.retrain_after_hours}"
+            )
+        lost_after = self.trading.lost_order_seconds
+        if self.trading_mode is TradingMode.LIVE and lost_after < LEAST_LOST_ORDER_SECONDS:
+            raise ValueError(
+                f"TRADING__LOST_ORDER_SECONDS must be at least {LEAST_LOST_ORDER_SECONDS} in live "
+                f"mode, was {lost_after}: Upbit may show an order late"
             )
         self._check_exchange_host()
         return self
