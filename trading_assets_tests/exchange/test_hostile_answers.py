@@ -235,7 +235,7 @@ CASES = {
         "candle_date_time_utc = 2026-03-02T11:55:00+00:00 appears twice",
     ),
     "oldest first": Case(
-        lambda rows: rows[::-1], MalformedAnswer, "2026-03-02T11:35:00+00:00 is not newest first"
+        lambda rows: rows[::-1], MalformedAnswer, "2026-03-02T11:40:00+00:00 is not newest first"
     ),
     "two rows swapped": Case(_swapped, MalformedAnswer, "is not newest first"),
     "more rows than asked": Case(
