@@ -162,7 +162,7 @@ def _register(world: World, entry: Entry, step: OnStep) -> str:
     _log_numbers(client, run_id, entry)
     step("mlflow:numbers_logged")
     _log_tables(client, run_id, entry)
-    uri = _log_model(run_id, entry)
+    uri = _log_model(client, experiment, run_id, entry)
     step("mlflow:model_logged")
     _ensure_registered_model(client, entry.name)
     created = client.create_model_version(
@@ -273,7 +273,7 @@ def _log_tables(client: "MlflowClient", run_id: str, entry: Entry) -> None:
     )
 
 
-def _log_model(run_id: str, entry: Entry) -> str:
+def _log_model(client: "MlflowClient", experiment: str, run_id: str, entry: Entry) -> str:
     """Log the served model (with signature) under the run and return its URI."""
     import mlflow.pyfunc
     import numpy as np
@@ -283,16 +283,18 @@ def _log_model(run_id: str, entry: Entry) -> str:
 
     columns = len(json.loads((entry.folder / "trained/served/model.json").read_text())["columns"])
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, columns), "features")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, 3), "probabilities")]),
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, columns))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, 3))]),
     )
     # Not `pyfunc.log_model`: it needs an active run, whose end would mark the run FINISHED before
-    # its version exists.
+    # its version exists. Without a model made beforehand it would land in the default experiment.
+    model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
     logged = MlflowModel.log(
         artifact_path=None,
         flavor=mlflow.pyfunc,
         name="model",
         run_id=run_id,
+        model_id=model.model_id,
         python_model=str(Path(__file__).with_name("mlflow_entry.py")),
         artifacts={"served": str(entry.folder / "trained" / "served")},
         signature=signature,
@@ -308,11 +310,10 @@ def _tracking(world: World) -> Iterator[None]:
     _quiet_telemetry()
     import mlflow
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    # The registry's store follows the tracking store as long as nobody names one.
+    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(world.mlflow_uri)
-    mlflow.set_registry_uri(world.mlflow_uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before)
