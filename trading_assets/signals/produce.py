@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from trading_assets.candles.checks import check_store
+from trading_assets.candles.checks import check_collected, check_gaps, check_jumps
 from trading_assets.candles.collection import Pages, top_up
 from trading_assets.candles.frame import floor_to, from_us
 from trading_assets.candles.series import CandleSeries, regular_series
@@ -52,8 +52,6 @@ from trading_assets.signals.prediction import latest_sigma, predict
 from trading_assets.signals.store import Signal, decided_signal, insert_signal
 from trading_assets.world import World
 
-# Judged elsewhere: the newest candle must be the closing one (`_hold_stale`).
-_FRESHNESS = "candle_freshness"
 _RATIO_DIGITS = Decimal("1e-8")
 _MAX_DETAIL = 2000
 
@@ -260,8 +258,9 @@ class _Producer:
         frame = self.store.read(market, interval, start=start)
         gaps = self.store.gaps(market, interval)
         series = regular_series(frame, gaps, interval).until(slot_start)
-        checks = check_store(frame, gaps, series, self.clock.now())
-        return series, tuple(o for o in checks if o.name != _FRESHNESS)
+        # Neither the schema (checked at every merge and read; pandera costs 2.5 s of import here)
+        # nor freshness (the newest candle must be the closing one, see `_make`).
+        return series, (check_gaps(series), check_collected(frame, gaps), check_jumps(series))
 
     def _with_model(self, signal: Signal, champion: Champion) -> Signal:
         return replace(
