@@ -47,11 +47,37 @@ def _run(
     )
 
 
-def test_models_that_never_were_are_trained_at_once_one_run_a_market(location: Location) -> None:
+def _all_old(location: Location) -> None:
+    """Every model is a second over 24 h old; it is 12:30:01."""
+    location.confirm_all()
+    location.clock.advance(timedelta(hours=24, seconds=1))
+
+
+def test_models_that_never_were_are_trained_at_once_the_traded_profile_first(
+    location: Location,
+) -> None:
+    requests = _requests(location)
+    assert [r.partition_key for r in requests] == ["KRW-BTC", "KRW-ETH"] * 2
+    assert [_keys(r) for r in requests] == [SCALP_KEYS] * 2 + [SWING_KEYS] * 2
+    assert requests[0].tags["trading_assets/retrain"] == "KRW-BTC"
+    assert len({r.run_key for r in requests}) == 4
+
+
+def test_the_profiles_of_a_market_share_one_run(location: Location) -> None:
+    _all_old(location)
     requests = _requests(location)
     assert [r.partition_key for r in requests] == ["KRW-BTC", "KRW-ETH"]
     assert [_keys(r) for r in requests] == [SCALP_KEYS | SWING_KEYS] * 2
-    assert requests[0].tags["trading_assets/retrain"] == "KRW-BTC"
+
+
+def test_a_profile_that_is_not_traded_waits_for_no_other(location: Location) -> None:
+    for market in location.settings.markets:
+        location.confirm(market, "scalp")
+    requests = _requests(location)
+    assert [(r.partition_key, _keys(r)) for r in requests] == [
+        ("KRW-BTC", SWING_KEYS),
+        ("KRW-ETH", SWING_KEYS),
+    ]
 
 
 def test_23_h_59_min_do_nothing(location: Location) -> None:
@@ -93,6 +119,7 @@ def test_a_refused_challenger_confirms_the_champion(location: Location) -> None:
 
 
 def test_a_request_is_not_repeated_within_the_hour(location: Location) -> None:
+    _all_old(location)
     first, _ = _requests(location)
     location.clock.advance(timedelta(minutes=29))  # 12:59, the same hour
     again, _ = _requests(location)
@@ -100,6 +127,7 @@ def test_a_request_is_not_repeated_within_the_hour(location: Location) -> None:
 
 
 def test_a_failed_retraining_is_tried_again_in_the_next_hour(location: Location) -> None:
+    _all_old(location)
     requests = _requests(location)
     for request in requests:
         _run(location, request, dg.DagsterRunStatus.FAILURE)
@@ -114,6 +142,7 @@ def test_a_failed_retraining_is_tried_again_in_the_next_hour(location: Location)
 def test_when_one_profile_of_a_run_fails_only_that_one_waits_for_the_next_hour(
     location: Location,
 ) -> None:
+    _all_old(location)
     request, other = _requests(location)
     _run(location, request, dg.DagsterRunStatus.FAILURE)
     _run(location, other, dg.DagsterRunStatus.SUCCESS)
@@ -126,6 +155,7 @@ def test_when_one_profile_of_a_run_fails_only_that_one_waits_for_the_next_hour(
 
 
 def test_a_second_request_while_one_runs_is_skipped(location: Location) -> None:
+    _all_old(location)
     request, _ = _requests(location)
     run = _run(location, request, dg.DagsterRunStatus.STARTED)
     location.clock.advance(timedelta(hours=2))
@@ -135,6 +165,7 @@ def test_a_second_request_while_one_runs_is_skipped(location: Location) -> None:
 
 
 def test_a_run_of_the_nightly_schedule_counts_for_every_profile(location: Location) -> None:
+    _all_old(location)
     request, _ = _requests(location)
     _run(location, request, dg.DagsterRunStatus.STARTED, selected=False)
     location.clock.advance(timedelta(hours=2))
@@ -142,6 +173,7 @@ def test_a_run_of_the_nightly_schedule_counts_for_every_profile(location: Locati
 
 
 def test_a_run_that_only_collects_candles_does_not_hold_up_retraining(location: Location) -> None:
+    _all_old(location)
     request, _ = _requests(location)
     candles = dg.RunRequest(tags=request.tags, asset_selection=[dg.AssetKey(["candles", "m5"])])
     _run(location, candles, dg.DagsterRunStatus.STARTED)

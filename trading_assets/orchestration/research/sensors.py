@@ -33,6 +33,8 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+_NEVER = "never"
+
 
 @dg.sensor(
     job_name=RETRAIN_JOB,
@@ -47,12 +49,15 @@ def stale_models_sensor(
     database: dg.ResourceParam[Engine],
 ) -> list[dg.RunRequest] | dg.SkipReason:
     now = clock.now()
-    requests = []
+    requests, later = [], []
     for market in settings.markets:
         attempts = _attempts_due(context.instance, settings, database, market, now)
-        if attempts:
-            requests.append(_request(settings, market, attempts))
-    return requests or dg.SkipReason("every model is young enough or being retrained")
+        first, rest = _in_turn(settings, attempts)
+        if first:
+            requests.append(_request(settings, market, first))
+        if rest:
+            later.append(_request(settings, market, rest))
+    return [*requests, *later] or dg.SkipReason("every model is young enough or being retrained")
 
 
 @dg.sensor(
@@ -99,7 +104,7 @@ def _attempts_due(
     due = {}
     for profile in settings.active_profiles:
         confirmed = confirmed_at(engine, market, profile)
-        attempt = f"{confirmed.isoformat() if confirmed else 'never'}|{now:%Y-%m-%dT%H}"
+        attempt = f"{confirmed.isoformat() if confirmed else _NEVER}|{now:%Y-%m-%dT%H}"
         if (
             is_stale(confirmed, now, retrain_after)
             and not _is_under_way(instance, market, profile)
@@ -107,6 +112,20 @@ def _attempts_due(
         ):
             due[profile] = attempt
     return due
+
+
+def _in_turn(
+    settings: Settings, attempts: dict[ProfileName, str]
+) -> tuple[dict[ProfileName, str], dict[ProfileName, str]]:
+    """`attempts` as (now, after all markets' first ones).
+
+    A market's profiles share a run, but where the traded profile was never trained it gets one of
+    its own, ahead of every other profile: nothing can be signalled until it is there.
+    """
+    traded = settings.profile
+    if traded not in attempts or not attempts[traded].startswith(_NEVER):
+        return attempts, {}
+    return {traded: attempts[traded]}, {p: a for p, a in attempts.items() if p is not traded}
 
 
 def _is_under_way(instance: dg.DagsterInstance, market: str, profile: ProfileName) -> bool:
