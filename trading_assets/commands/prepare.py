@@ -41,7 +41,7 @@ def prepare_world(
         claim(folder, world.name)
     copy_dagster_yaml(world)
     storages = [
-        _start_storage(settings, world, "dagster"),
+        _start_storage(settings, world, "dagster", _closing(close_runs_since)),
         _start_storage(settings, world, "mlflow"),
     ]
     engine = connect(database_url(settings, world))

@@ -161,7 +161,7 @@ class _Story:
         waiting = unsettled_markets(self.settings, self.engine, lines)
         if not waiting:
             self.told_table = True
-            yield f"the first signals are out ({signal_table.age(now - self.started_at)}):"
+            yield f"the first signals are out ({_elapsed(now - self.started_at)}):"
             yield signal_table.table(lines, now)
             yield urls(self.settings)
             yield "* traded profile. `trading-assets status` prints this table again."
@@ -173,7 +173,7 @@ class _Story:
     def _progress(
         self, now: datetime, supervisor: Supervisor, waiting: tuple[str, ...]
     ) -> Iterable[str]:
-        since = signal_table.age(now - self.started_at)
+        since = _elapsed(now - self.started_at)
         if not supervisor.is_ready(services.WEB):
             yield f"{since}: waiting for {', '.join(supervisor.waiting_for())}"
             return
@@ -258,6 +258,11 @@ def training_verdict(engine: Engine, market: str, profile: str) -> Verdict | Non
         return promotion
     may_train = latest_verdict(engine, VerdictKind.MAY_TRAIN, market, profile)
     return may_train if may_train is not None and not may_train.passed else None
+
+
+def _elapsed(span: timedelta) -> str:
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    return f"{minutes}:{seconds:02d}"
 
 
 def _run_words(run: dagster_web.RunLine) -> str:

@@ -82,6 +82,14 @@ def test_setup_prepares_everything_and_can_be_repeated(isolated_settings: Path) 
     tables = sa.inspect(open_database(settings, world)).get_table_names()
     assert {"signals", "verdicts", "heartbeats", "alerts"} <= set(tables)
 
+    # A run that a killed start left behind: setup alone leaves it, `run` closes it.
+    with dg.DagsterInstance.from_config(str(world.dagster_home)) as instance:
+        left = run_with(instance, dg.DagsterRunStatus.STARTED)
+        prepare_world(settings, said.append)
+        assert status_of(instance, left) is dg.DagsterRunStatus.STARTED
+        prepare_world(settings, said.append, close_runs_since=datetime.now(UTC))
+        assert status_of(instance, left) is dg.DagsterRunStatus.CANCELED
+
 
 def test_a_mlflow_folder_of_another_world_is_refused(isolated_settings: Path) -> None:
     settings = load_settings()
@@ -113,6 +121,12 @@ def run_with(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> dg.Da
     )
 
 
+def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status
+
+
 def tags_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
@@ -123,9 +137,7 @@ def test_a_run_that_died_with_the_previous_start_is_closed_and_may_be_asked_for_
     with dg.DagsterInstance.ephemeral() as instance:
         run = run_with(instance, dg.DagsterRunStatus.STARTED)
         assert close_interrupted_runs(instance, since=datetime.now(UTC)) == [run.run_id]
-        found = instance.get_run_by_id(run.run_id)
-        assert found is not None
-        assert found.status is dg.DagsterRunStatus.CANCELED
+        assert status_of(instance, run) is dg.DagsterRunStatus.CANCELED
         tags = tags_of(instance, run)
         assert tags["dagster/run_key"] == f"interrupted {run.run_id}"
         assert tags["trading_assets/attempt_scalp"] == f"interrupted {run.run_id}"
