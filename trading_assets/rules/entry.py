@@ -138,9 +138,9 @@ def decide_entry(
     if not ev_now > candidate.min_ev_net:
         return Refusal(
             FunnelCode.PRICE_MOVED,
-            f"EV {ev_now * 1e4:.2f} bp at the ask {market.ask:,} is not above "
+            f"EV {ev_now * 1e4:.2f} bp at the ask {market.ask:,f} is not above "
             f"{candidate.min_ev_net * 1e4:.2f} bp; it was {candidate.ev_net * 1e4:.2f} bp at "
-            f"{candidate.close:,}",
+            f"{candidate.close:,f}",
         )
     price = entry_limit_price(market.ask, rules.max_slippage, market.tick_at)
     size = size_entry(

@@ -27,8 +27,8 @@ class SizeRules:
     """steps: highest p_buy first, the last from 0, shares falling with p_buy.
 
     raise_to_minimum: what to do when a step is below the smallest order: raise it, but never above
-    the next step, or else refuse. minimum_buffer: what the smallest order must have above the minimum that can still be sold after
-    the stop-loss, for fee, slippage and gaps; a ratio.
+    the next step, or else refuse. minimum_buffer: what the smallest order must have above the
+    minimum that can still be sold after the stop-loss, for fee, slippage and gaps; a ratio.
     """
 
     steps: tuple[SizeStep, ...]
@@ -152,8 +152,8 @@ def _too_small(
     needed = (least / step.share).to_integral_value(rounding=ROUND_CEILING)
     return Refusal(
         FunnelCode.ACCOUNT_TOO_SMALL,
-        f"{step.share:%} of {equity:,.0f} KRW is below the smallest order of {least:,} KRW; "
-        f"this step needs {needed:,} KRW of equity",
+        f"{step.share:%} of {equity:,.0f} KRW is below the smallest order of {least:,f} KRW; "
+        f"this step needs {needed:,f} KRW of equity",
         needed_krw=needed,
     )
 
@@ -163,10 +163,10 @@ def _no_room(funds: Funds, affordable: Decimal, least: Decimal) -> Refusal:
         return Refusal(
             FunnelCode.MAX_EXPOSURE,
             f"{max(funds.room, Decimal(0)):,.0f} KRW may still be invested, the smallest order is "
-            f"{least:,} KRW",
+            f"{least:,f} KRW",
         )
     return Refusal(
         FunnelCode.NO_CASH,
         f"{funds.available:,.0f} KRW are available, the smallest order with its fee needs more "
-        f"than {least:,} KRW",
+        f"than {least:,f} KRW",
     )
