@@ -239,9 +239,9 @@ orders = sa.Table(
     sa.Column("uuid", sa.String(64), unique=True),
     sa.Column("executed_volume", ExactDecimal, nullable=False),
     sa.Column("paid_fee", ExactDecimal, nullable=False),
-    # Balance + locked of both currencies before it was sent: the proof for a lost order.
-    sa.Column("quote_before", ExactDecimal),
-    sa.Column("base_before", ExactDecimal),
+    # What the account had besides the ledger before it was sent: the proof for a lost order.
+    sa.Column("quote_outside", ExactDecimal),
+    sa.Column("base_outside", ExactDecimal),
     sa.Column("sends", sa.Integer, nullable=False),
     sa.Column("created_at", UtcInstant, nullable=False),
     sa.Column("sent_at", UtcInstant),
