@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from trading_assets.clock import SteppedClock
+from trading_assets.clock import SteppedClock, SystemClock
 from trading_assets.errors import (
     BadRequest,
     CredentialsRefused,
@@ -40,8 +40,10 @@ from trading_assets.errors import (
 from trading_assets.exchange import upbit
 from trading_assets.exchange.limits import Group
 from trading_assets.exchange.model import OrderRequest, OrderType, Side, TimeInForce
+from trading_assets.exchange.price_units import tick_size
 from trading_assets.exchange.upbit import UpbitQuotation, UpbitTrading, account_keys
 from trading_assets.settings import Settings, load_settings
+from trading_assets_tests.conftest import FOUR_MARKETS, RunningExchange
 from trading_assets_tests.exchange.scripted import (
     ACCESS_KEY,
     SECRET_KEY,
@@ -226,6 +228,23 @@ def test_public_facts_are_asked_without_any_token() -> None:
     (request,) = server.requests
     assert request.header("authorization") is None
     assert request.parameters == "markets=KRW-BTC"
+
+
+def test_the_paper_exchange_tells_markets_books_and_tick_sizes_to_this_client(
+    paper_exchange: RunningExchange,
+) -> None:
+    client = upbit.quotation(settings_for(paper_exchange.url), SystemClock())
+    codes = [market.code for market in client.markets()]
+    assert set(FOUR_MARKETS) <= set(codes)
+    books = client.order_books(FOUR_MARKETS)
+    assert [book.market for book in books] == list(FOUR_MARKETS)
+    for book, instrument in zip(books, client.instruments(FOUR_MARKETS), strict=True):
+        assert instrument.market == book.market
+        assert instrument.tick_size == tick_size(book.quote.bid)
+        assert book.quote.bid % instrument.tick_size == 0
+    with pytest.raises(MarketNotFound, match="KRW-NOPE"):
+        client.order_books(["KRW-NOPE"])
+    client.close()
 
 
 # --- an order's outcome ---------------------------------------------------------------------
@@ -667,7 +686,7 @@ def test_keys_appear_in_no_error_traceback_repr_or_log(caplog: pytest.LogCapture
 def test_importing_the_trading_path_imports_no_sdk_http_client_or_data_stack() -> None:
     code = (
         "import sys\n"
-        "from trading_assets.exchange import answers, api, limits, model, refusals, upbit\n"
+        "from trading_assets.exchange import answers, api, limits, model, refusals, stream, upbit\n"
         "print(*sorted({m.split('.')[0] for m in sys.modules}))"
     )
     done = subprocess.run(
