@@ -119,13 +119,18 @@ class _Requests:
 
     def order(self, about: str, call: SdkCall, parse: Callable[[bytes], _T]) -> _T:
         """What `parse` makes of the answer to a new order, sent once. Raises as Trading.place."""
+        self._limits.acquire(Group.ORDER)
         try:
-            answer = self._send(Group.ORDER, call)
+            answer = self._transport.send(call)
+            self._limits.heed(Group.ORDER, answer)
         except NoAnswer as exc:
             cause = self._no_answer(exc, about)
             if not exc.sent:
                 raise cause from exc
             raise OrderOutcomeUnknown(f"{cause}; the order may or may not exist") from cause
+        except Exception as exc:
+            # Whatever it was (a full disk under the limiter), the order may have left before it.
+            raise OrderOutcomeUnknown(f"{about}: {exc}; the order may or may not exist") from exc
         if not answer.is_success:
             raise order_refusal(answer, about)
         try:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -378,6 +379,25 @@ def test_an_order_accepted_behind_a_500_is_found_by_its_identifier_when_visible(
     assert (len(live), len(looks)) == (1, 3)  # a 404 is not repeated by the client either
 
 
+def test_a_failure_of_our_own_after_the_order_has_left_is_an_unknown_outcome_too(
+    isolated_settings: Path,
+) -> None:
+    """The answer says sec=0, and the folder where that is to be kept has gone."""
+    folder = isolated_settings / "data" / "limits"
+
+    def respond(request: Request) -> Reply:
+        shutil.rmtree(folder)
+        folder.write_text("not a folder")
+        return told(order_body(request), 201, headers=(("Remaining-Req", "sec=0"),))
+
+    with (
+        account(respond) as (client, server, _),
+        pytest.raises(OrderOutcomeUnknown, match="ta-7"),
+    ):
+        client.place(BUY)
+    assert len(server.requests) == 1
+
+
 def test_a_test_order_has_no_unknown_outcome_and_is_not_repeated() -> None:
     with (
         account(lambda _: refused(500, "internal_server_error")) as (client, server, _),
@@ -610,7 +630,13 @@ def stray(settings: Settings, url: str) -> Settings:
 )
 def test_live_refuses_every_host_but_upbits(url: str) -> None:
     live = load_settings(
-        {"trading_mode": "live", "upbit_access_key": "a", "upbit_secret_key": SECRET_KEY}
+        {
+            "trading_mode": "live",
+            "profile": "swing",
+            "profile": "swing",
+            "upbit_access_key": "a",
+            "upbit_secret_key": SECRET_KEY,
+        }
     )
     for build in (upbit.trading, upbit.quotation):
         with pytest.raises(SettingsError, match=r"only reaches https://api\.upbit\.com, not"):
@@ -632,7 +658,13 @@ def test_live_builds_a_client_of_upbits_own_address_whatever_the_environment_say
     monkeypatch.setenv("UPBIT_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     live = load_settings(
-        {"trading_mode": "live", "upbit_access_key": "a", "upbit_secret_key": SECRET_KEY}
+        {
+            "trading_mode": "live",
+            "profile": "swing",
+            "profile": "swing",
+            "upbit_access_key": "a",
+            "upbit_secret_key": SECRET_KEY,
+        }
     )
     client = upbit.trading(live, SteppedClock(NOW))
     transport: Any = client._requests._transport
@@ -649,7 +681,9 @@ def test_the_account_needs_both_keys_in_live_and_none_of_them_in_the_sandbox() -
     with pytest.raises(
         CredentialsRefused, match=r"UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY .*neither"
     ):
-        account_keys(load_settings({"trading_mode": "live"}))
+        account_keys(
+            load_settings({"trading_mode": "live", "profile": "swing", "profile": "swing"})
+        )
     with pytest.raises(CredentialsRefused, match="one is set"):
         account_keys(load_settings({"upbit_access_key": "a"}))
 
