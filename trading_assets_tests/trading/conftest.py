@@ -18,7 +18,7 @@ def ledger_database(
         yield engine
         engine.dispose()
         return
-    with postgres_schema() as url:
+    with postgres_schema("ledger") as url:
         engine = prepared(url, folder)
         yield engine
         engine.dispose()

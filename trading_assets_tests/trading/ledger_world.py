@@ -36,10 +36,10 @@ POSTGRES = "postgresql://root@127.0.0.1:5432/test"
 
 
 @contextmanager
-def postgres_schema() -> Iterator[str]:
+def postgres_schema(label: str) -> Iterator[str]:
     """The URL of a schema of our own, gone afterwards. Skips when there is no PostgreSQL."""
     admin = connect(POSTGRES)
-    name = f"ledger_{os.getpid()}"
+    name = f"{label}_{os.getpid()}"
     try:
         admin.connect().close()
     except sa.exc.OperationalError:
