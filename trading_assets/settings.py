@@ -226,6 +226,8 @@ class Settings(BaseSettings):
     recorded: Path | None = None  # a folder of <market>-<interval>.parquet
     recorded_interval_minutes: int = 60
     recorded_live_days: Annotated[int, Field(ge=0)] | None = None  # default 7 (60m), 3 (1m)
+    # The paper exchange's account at its first start, in sandbox and paper mode.
+    paper_starting_krw: Annotated[Decimal, Field(gt=0)] = Decimal(10_000_000)
 
     # Signals.
     closing_candle_delay_seconds: Annotated[Decimal, Field(ge=0, le=60)] = Decimal(5)
@@ -278,6 +280,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"TRADING__LOST_ORDER_SECONDS must be at least {LEAST_LOST_ORDER_SECONDS} in live "
                 f"mode, was {lost_after}: Upbit may show an order late"
+            )
+        if self.trading_mode is TradingMode.LIVE and "profile" not in self.model_fields_set:
+            raise ValueError(
+                "PROFILE must be pinned in live mode: real money follows a chosen profile, "
+                f"set PROFILE={' or PROFILE='.join(self.profiles)}"
             )
         self._check_exchange_host()
         return self

@@ -105,10 +105,18 @@ def test_entries_cannot_stop_before_retraining_is_due() -> None:
 
 
 def test_live_speaks_only_to_upbit() -> None:
-    assert load_settings({"trading_mode": "live"}).exchange_base_url == UPBIT_URL
+    assert (
+        load_settings({"trading_mode": "live", "profile": "swing"}).exchange_base_url == UPBIT_URL
+    )
     for url in ("http://127.0.0.1:8700", "https://api.upbit.com.example.com"):
         with pytest.raises(SettingsError, match=r"must be https://api\.upbit\.com in live mode"):
-            load_settings({"trading_mode": "live", "exchange_url": url})
+            load_settings({"trading_mode": "live", "profile": "swing", "exchange_url": url})
+
+
+def test_live_takes_no_profile_by_default() -> None:
+    with pytest.raises(SettingsError, match="PROFILE must be pinned in live mode"):
+        load_settings({"trading_mode": "live"})
+    assert load_settings({"trading_mode": "live", "profile": "scalp"}).profile == "scalp"
 
 
 def test_a_recording_goes_only_with_the_sandbox() -> None:

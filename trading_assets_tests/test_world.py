@@ -35,7 +35,7 @@ def test_a_recording_is_named_by_its_folder_and_interval() -> None:
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
 def test_paper_and_live_are_worlds_of_their_own(mode: str) -> None:
-    assert world_of(load_settings({"trading_mode": mode})).name == mode
+    assert world_of(load_settings({"trading_mode": mode, "profile": "swing"})).name == mode
 
 
 def test_everything_of_a_world_lies_in_its_own_folders(tmp_path: Path) -> None:

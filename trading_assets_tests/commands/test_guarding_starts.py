@@ -57,7 +57,7 @@ def test_two_servers_on_one_port_are_refused() -> None:
 
 
 def test_live_needs_no_port_for_the_paper_exchange() -> None:
-    live = load_settings({"trading_mode": "live"})
+    live = load_settings({"trading_mode": "live", "profile": "swing"})
     assert set(server_ports(live)) == {"DAGSTER_PORT", "MLFLOW_PORT"}
 
 

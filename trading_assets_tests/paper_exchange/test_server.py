@@ -31,7 +31,7 @@ def test_a_port_in_use_is_a_clear_sentence() -> None:
 @pytest.mark.parametrize("mode", ["paper", "live"])
 def test_other_modes_have_no_exchange_of_their_own_prices(mode: str) -> None:
     with pytest.raises(EnvironmentProblem, match=f"TRADING_MODE={mode}"):
-        serve(load_settings({"trading_mode": mode}))
+        serve(load_settings({"trading_mode": mode, "profile": "swing"}))
 
 
 def test_serve_answers_on_loopback_in_a_process_of_its_own(isolated_settings: Path) -> None:
