@@ -51,7 +51,9 @@ def materialize(settings: Settings, clock: Clock, say: Callable[[str], None]) ->
     engine = open_database(settings, world)
     lines = signal_table.latest(engine, settings.markets, settings.active_profiles)
     engine.dispose()
-    say(signal_table.table(lines, clock.now()) if lines else "there are no signals")
+    say(
+        signal_table.titled_table(settings, lines, clock.now()) if lines else "there are no signals"
+    )
     if failed:
         say(f"failed: {', '.join(failed)}; logs in {logs}")
     return 1 if failed else 0

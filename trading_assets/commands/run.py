@@ -162,7 +162,7 @@ class _Story:
         if not waiting:
             self.told_table = True
             yield f"the first signals are out ({_elapsed(now - self.started_at)}):"
-            yield signal_table.table(lines, now)
+            yield signal_table.titled_table(self.settings, lines, now)
             yield urls(self.settings)
             yield "* traded profile. `trading-assets status` prints this table again."
             return

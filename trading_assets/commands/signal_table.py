@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.database import open_database, read, signals
-from trading_assets.settings import Settings
+from trading_assets.settings import Settings, TradingMode
 from trading_assets.world import world_of
 
 HEADINGS = (
@@ -76,10 +76,28 @@ def status(settings: Settings, now: datetime) -> str:
         lines = latest(engine, settings.markets, settings.active_profiles)
     finally:
         engine.dispose()
-    heading = f"world {world.name}, traded profile {settings.profile}"
     if not lines:
-        return f"{heading}: no signals yet; `make run` produces them"
-    return f"{heading}\n{table(lines, now)}"
+        return f"{heading(settings)}: no signals yet; `make run` produces them"
+    return titled_table(settings, lines, now)
+
+
+def heading(settings: Settings) -> str:
+    """Whose signals these are: the world and, lest anyone take them for real, its prices."""
+    return f"world {world_of(settings).name}, {prices(settings)}, traded profile {settings.profile}"
+
+
+def prices(settings: Settings) -> str:
+    """Where the prices of these settings come from."""
+    if settings.trading_mode is not TradingMode.SANDBOX:
+        return "Upbit's prices"
+    if settings.recorded is None:
+        return "SYNTHETIC prices"
+    return f"RECORDED prices of {settings.recorded}, moved in time"
+
+
+def titled_table(settings: Settings, lines: Sequence[SignalLine], now: datetime) -> str:
+    """`table` under its `heading`."""
+    return f"{heading(settings)}\n{table(lines, now)}"
 
 
 def table(lines: Sequence[SignalLine], now: datetime) -> str:

@@ -55,7 +55,7 @@ def test_trading_is_started_before_research_and_work_waits_for_both() -> None:
 
 
 def test_live_starts_no_paper_exchange() -> None:
-    settings = load_settings({"trading_mode": "live"})
+    settings = load_settings({"trading_mode": "live", "profile": "swing"})
     assert services.EXCHANGE not in built(settings)
     assert "paper exchange" not in urls(settings)
 
@@ -150,7 +150,7 @@ def test_a_refused_model_settles_its_market() -> None:
 def test_the_mode_that_this_version_does_not_serve_says_so() -> None:
     with pytest.raises(EnvironmentProblem, match="is not in this version"):
         require_served_mode(load_settings({"trading_mode": "paper"}))
-    require_served_mode(load_settings({"trading_mode": "live"}))
+    require_served_mode(load_settings({"trading_mode": "live", "profile": "swing"}))
 
 
 def test_the_table_shows_the_newest_signal_and_marks_what_has_expired() -> None:
@@ -173,6 +173,23 @@ def test_the_table_shows_the_newest_signal_and_marks_what_has_expired() -> None:
         "KRW-BTC scalp* 0.200 0.500 0.300 0.500 HOLD below_confidence 3 h 20 min 0.031 2 min old"
     )
     assert " ".join(shown[2]) == "KRW-ETH scalp* - - - - HOLD no_champion - - EXPIRED"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "prices"),
+    [
+        ({}, "SYNTHETIC prices"),
+        ({"recorded": "some/candles", "profile": "swing"}, "RECORDED prices of some/candles"),
+        ({"trading_mode": "live", "profile": "swing"}, "Upbit's prices"),
+    ],
+)
+def test_a_table_names_its_world_and_whose_prices_they_are(
+    overrides: dict[str, str], prices: str
+) -> None:
+    settings = load_settings(overrides)
+    shown = signal_table.titled_table(settings, [], NOW).splitlines()[0]
+    assert world_of(settings).name in shown
+    assert prices in shown
 
 
 def test_ages_are_told_in_the_units_that_matter() -> None:
