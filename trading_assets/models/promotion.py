@@ -24,7 +24,6 @@ from trading_assets.models.evaluation import (
     BLOCK,
     Evaluation,
     block_numbers,
-    evaluate,
     row_losses,
 )
 from trading_assets.models.model import CLASSES, Model
@@ -122,7 +121,7 @@ def judge(
     differences of other markets; those of another profile, older than 48 h or of another time are
     left out. seed: of the resampling.
     """
-    evaluation = evaluate_unseen(challenger, seed)
+    evaluation = challenger.unseen_evaluation(seed)
     days = judged_days(challenger)
     gates = (
         check_probabilities(challenger.unseen_rows.p),
@@ -140,20 +139,6 @@ def judge(
     notes = tuple(f"{g.name} not judged: {g.reason}" for g in gates if not g.blocking)
     verdict = refused or (f"promoted: {gates[-1].reason}",)
     return PromotionVerdict(not refused, verdict + notes, gates)
-
-
-def evaluate_unseen(challenger: Trained, seed: int) -> Evaluation:
-    """The challenger on every row it predicted unseen: calibration folds, then the gate window."""
-    rows = challenger.unseen_rows
-    return evaluate(
-        open_time=rows.open_time,
-        y=rows.y,
-        p=rows.p,
-        loss_prior=rows.loss_prior,
-        loss_volatility=rows.loss_volatility,
-        importance={},
-        seed=seed,
-    )
 
 
 def judged_days(challenger: Trained) -> float:

@@ -24,7 +24,6 @@ from trading_assets.models.checks import (
     check_too_good,
 )
 from trading_assets.models.dataset import Dataset, split_of
-from trading_assets.models.promotion import evaluate_unseen
 from trading_assets.models.retrain import Workshop, refuse_untrained
 from trading_assets.models.trained import Trained
 from trading_assets.models.verdicts import VerdictKind, record_verdict, verdict_of_checks
@@ -117,7 +116,7 @@ def check_trained(
     """What must hold of any trained model, whether or not it may serve. seed: of resampling."""
     return (
         check_split(trained.audit),
-        check_too_good(evaluate_unseen(trained, seed)),
+        check_too_good(trained.unseen_evaluation(seed)),
         check_probabilities(trained.gate_rows.p),
         check_label_rule(trained.served.metadata, profile, costs),
     )

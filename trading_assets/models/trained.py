@@ -104,8 +104,11 @@ class Trained:
         """All out-of-sample predictions: calibration window, then gate window."""
         return self.calibration_rows.followed_by(self.gate_rows)
 
-    def unseen_evaluation(self) -> Evaluation:
-        """The Evaluation of `unseen_rows`: what the leak check and long-run figures look at."""
+    def unseen_evaluation(self, seed: int | None = None) -> Evaluation:
+        """The Evaluation of `unseen_rows`: what the leak check and long-run figures look at.
+
+        seed: of the bootstrap, by default the model's first.
+        """
         rows = self.unseen_rows
         return evaluate(
             open_time=rows.open_time,
@@ -114,7 +117,7 @@ class Trained:
             loss_prior=rows.loss_prior,
             loss_volatility=rows.loss_volatility,
             importance=self.evaluation.importance,
-            seed=self.twin.metadata["seeds"][0],
+            seed=self.twin.metadata["seeds"][0] if seed is None else seed,
         )
 
     def save(self, folder: Path) -> None:
