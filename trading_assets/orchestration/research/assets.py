@@ -312,7 +312,7 @@ def signals_asset(settings: Settings) -> dg.AssetsDefinition:
         database: dg.ResourceParam[Engine],
     ) -> Result:
         report = produce_signals(
-            settings, world, clock, pages, candle_store, champions, database, context.run_id
+            settings, world, clock, pages, candle_store, champions, database, context.run.run_id
         )
         return signals_result(context, report)
 
