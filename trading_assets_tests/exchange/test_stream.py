@@ -592,7 +592,7 @@ def test_stopping_does_not_wait_for_a_handshake_that_nobody_answers() -> None:
 
 
 def test_the_stream_goes_to_upbit_in_live_and_to_this_machine_otherwise() -> None:
-    live = load_settings({"trading_mode": "live", "profile": "swing", "profile": "swing"})
+    live = load_settings({"trading_mode": "live", "profile": "swing"})
     assert stream_url(live) == "wss://api.upbit.com/websocket/v1"
     sandbox = load_settings()
     assert stream_url(sandbox) == "ws://127.0.0.1:8700/websocket/v1"

@@ -633,7 +633,6 @@ def test_live_refuses_every_host_but_upbits(url: str) -> None:
         {
             "trading_mode": "live",
             "profile": "swing",
-            "profile": "swing",
             "upbit_access_key": "a",
             "upbit_secret_key": SECRET_KEY,
         }
@@ -661,7 +660,6 @@ def test_live_builds_a_client_of_upbits_own_address_whatever_the_environment_say
         {
             "trading_mode": "live",
             "profile": "swing",
-            "profile": "swing",
             "upbit_access_key": "a",
             "upbit_secret_key": SECRET_KEY,
         }
@@ -681,9 +679,7 @@ def test_the_account_needs_both_keys_in_live_and_none_of_them_in_the_sandbox() -
     with pytest.raises(
         CredentialsRefused, match=r"UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY .*neither"
     ):
-        account_keys(
-            load_settings({"trading_mode": "live", "profile": "swing", "profile": "swing"})
-        )
+        account_keys(load_settings({"trading_mode": "live", "profile": "swing"}))
     with pytest.raises(CredentialsRefused, match="one is set"):
         account_keys(load_settings({"upbit_access_key": "a"}))
 
