@@ -49,6 +49,7 @@ PAPER_SECRET_KEY = "paper-exchange-secret-key-of-the-sandbox-and-paper-modes"
 _NO_KEYS = (SecretStr(""), SecretStr(""))
 _FIRST_BACKOFF_SECONDS = 0.2
 _OPEN_PAGE = 100
+_MOST_ROUNDS = 5
 _CLOSED_PAGE = 1000
 _CLOSED_WINDOW = timedelta(days=7) - timedelta(seconds=1)  # 7 days at most, rounding included
 _MOST_IDENTIFIERS = 100
@@ -255,12 +256,14 @@ class UpbitTrading:
         """As api.Trading. With more than one page, all pages are read until two rounds agree:
         an order that ends meanwhile moves the others over the edge between two pages."""
         orders = self._open_pages(market)
-        while len(orders) >= _OPEN_PAGE:
-            again = self._open_pages(market)
+        for _ in range(_MOST_ROUNDS):
+            again = orders if len(orders) < _OPEN_PAGE else self._open_pages(market)
             if again.keys() == orders.keys():
-                break
+                return tuple(again.values())
             orders = again
-        return tuple(orders.values())
+        raise ExchangeUnavailable(
+            f"orders/open: {len(orders)} orders changed in each of {_MOST_ROUNDS} readings"
+        )
 
     def closed_orders(
         self, start: datetime, end: datetime, market: str | None = None

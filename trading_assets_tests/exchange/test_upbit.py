@@ -534,6 +534,21 @@ def test_an_order_that_moves_over_the_page_edge_is_not_lost() -> None:
         assert "b0" in {order.uuid for order in client.open_orders()}
 
 
+def test_open_orders_that_never_hold_still_are_an_error_and_no_endless_loop() -> None:
+    calls: list[int] = []
+
+    def pages(page: int) -> list[str]:
+        calls.append(page)
+        return [f"{len(calls)}-{n}" for n in range(100 if page == 1 else 1)]
+
+    with (
+        account(_open_pages(pages)) as (client, _, _clock),
+        pytest.raises(ExchangeUnavailable, match="changed in each of 5 readings"),
+    ):
+        client.open_orders()
+    assert len(calls) == 12  # a first reading and five more, of two pages each
+
+
 def test_closed_orders_are_asked_in_windows_below_seven_days_and_told_oldest_first() -> None:
     made = {"2026-11-01T09:00:00+09:00": "old", "2026-11-19T09:00:00+09:00": "new"}
 
