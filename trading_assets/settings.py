@@ -118,14 +118,14 @@ class TradingSettings(_Group):
     size_below_60: Ratio = Decimal("0.05")
     small_account: SmallAccount = SmallAccount.SKIP
     minimum_buffer: Share = Decimal("0.05")
-    # Limits.
+    # Limits. Exits are looked at for seven days back, so no rest or streak may be longer.
     max_exposure: Share = Decimal("0.5")
     max_positions: Annotated[int, Field(ge=1)] = 5
-    rest_minutes: Annotated[Decimal, Field(ge=0)] = Decimal(15)
-    rest_after_stop_minutes: Annotated[Decimal, Field(ge=0)] = Decimal(60)
+    rest_minutes: Annotated[Decimal, Field(ge=0, le=10080)] = Decimal(15)
+    rest_after_stop_minutes: Annotated[Decimal, Field(ge=0, le=10080)] = Decimal(60)
     max_stops: Annotated[int, Field(ge=1)] = 4
-    stop_window_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
-    stop_pause_hours: Annotated[Decimal, Field(ge=0)] = Decimal(2)
+    stop_window_hours: Annotated[Decimal, Field(gt=0, le=120)] = Decimal(24)
+    stop_pause_hours: Annotated[Decimal, Field(ge=0, le=48)] = Decimal(2)
     max_day_loss: Ratio = Decimal("0.03")
     max_peak_loss: Ratio = Decimal("0.07")
     # Entries.

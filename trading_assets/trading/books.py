@@ -31,7 +31,7 @@ from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import IntentState, Leg, PositionState
 from trading_assets.trading.transactions import change
 
-# Longer than any streak of stops and its pause can be by default; the settings may ask for more.
+# The settings allow no longer rest, and no longer streak of stops with its pause.
 EXITS_LOOKED_AT = timedelta(days=7)
 
 _DECLARED = "declared"

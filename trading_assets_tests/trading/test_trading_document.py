@@ -8,6 +8,7 @@ import pytest
 from trading_assets.errors import SettingsError
 from trading_assets.rules.limits import Limits
 from trading_assets.settings import TradingMode, load_settings
+from trading_assets.trading.books import EXITS_LOOKED_AT
 from trading_assets.trading.document import DOCUMENT, with_tables
 from trading_assets.trading.rules import entry_rules
 
@@ -75,6 +76,21 @@ def test_a_wrong_trading_setting_is_refused(
     with pytest.raises(SettingsError) as refused:
         load_settings()
     assert says in str(refused.value)
+
+
+def test_no_rest_or_streak_is_longer_than_exits_are_looked_at() -> None:
+    longest = {
+        "rest_minutes": 10080,
+        "rest_after_stop_minutes": 10080,
+        "stop_window_hours": 120,
+        "stop_pause_hours": 48,
+    }
+    limits = entry_rules(load_settings({"trading": longest})).limits
+    assert limits.rest == limits.rest_after_stop == EXITS_LOOKED_AT
+    assert limits.stop_window + limits.stop_pause == EXITS_LOOKED_AT
+    for name, most in longest.items():
+        with pytest.raises(SettingsError, match="less than or equal to"):
+            load_settings({"trading": {name: most + 1}})
 
 
 def test_an_order_is_not_called_lost_within_a_minute_in_live_mode() -> None:
