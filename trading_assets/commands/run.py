@@ -6,7 +6,8 @@ of signals when the first are out, and stops everything to the last process.
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import FrameType
@@ -184,8 +185,7 @@ class _Story:
         except NotReadyYet as exc:
             yield f"{since}: {exc}"
             return
-        doing = "; ".join(_run_words(run) for run in runs) or "no Dagster run yet"
-        yield f"{since}: waiting for signals of {', '.join(waiting)}. Now: {doing}"
+        yield f"{since}: waiting for signals of {', '.join(waiting)}. Now: {runs_in_words(runs)}"
         yield from self._refusals(waiting)
         for location, error in broken.items():
             yield f"!! the code location {location} does not load: {error}"
@@ -263,6 +263,14 @@ def training_verdict(engine: Engine, market: str, profile: str) -> Verdict | Non
 def _elapsed(span: timedelta) -> str:
     minutes, seconds = divmod(int(span.total_seconds()), 60)
     return f"{minutes}:{seconds:02d}"
+
+
+def runs_in_words(runs: Sequence[dagster_web.RunLine]) -> str:
+    """What is being done, each run by itself, and how many more of each job wait for their turn."""
+    queued = Counter(run.job for run in runs if run.status == "QUEUED")
+    doing = [_run_words(run) for run in runs if run.status != "QUEUED"]
+    doing += [f"{count} x {job} queued" for job, count in queued.items()]
+    return "; ".join(doing) or "no Dagster run yet"
 
 
 def _run_words(run: dagster_web.RunLine) -> str:

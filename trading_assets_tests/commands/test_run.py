@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 
 from trading_assets.commands import services, signal_table
+from trading_assets.commands.dagster_web import RunLine
 from trading_assets.commands.materialize import dagster_command, step_words, training_selection
-from trading_assets.commands.run import require_served_mode, unsettled_markets, urls
+from trading_assets.commands.run import (
+    require_served_mode,
+    runs_in_words,
+    unsettled_markets,
+    urls,
+)
 from trading_assets.commands.supervisor import Service
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
@@ -190,6 +196,24 @@ def test_a_table_names_its_world_and_whose_prices_they_are(
     shown = signal_table.titled_table(settings, [], NOW).splitlines()[0]
     assert world_of(settings).name in shown
     assert prices in shown
+
+
+def test_runs_at_work_are_named_and_waiting_ones_counted() -> None:
+    def run(status: str, partition: str | None, *steps: str, job: str = "retrain") -> RunLine:
+        return RunLine("id", job, status, partition, steps, ())
+
+    runs = [
+        run("QUEUED", "KRW-SOL"),
+        run("QUEUED", None, job="produce_signals"),
+        run("QUEUED", "KRW-XRP"),
+        run("STARTING", "KRW-ETH"),
+        run("STARTED", "KRW-BTC", "candles/m5"),
+    ]
+    assert runs_in_words(runs) == (
+        "KRW-ETH retrain starting; KRW-BTC candles/m5; 2 x retrain queued; "
+        "1 x produce_signals queued"
+    )
+    assert runs_in_words([]) == "no Dagster run yet"
 
 
 def test_ages_are_told_in_the_units_that_matter() -> None:
