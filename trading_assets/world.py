@@ -80,6 +80,15 @@ def world_of(settings: Settings) -> World:
     )
 
 
+def prices(settings: Settings) -> str:
+    """Whose prices a world's numbers come from, in words that nobody takes for something else."""
+    if settings.trading_mode is not TradingMode.SANDBOX:
+        return "Upbit's prices"
+    if settings.recorded is None:
+        return "SYNTHETIC prices"
+    return f"RECORDED prices of {settings.recorded}, moved in time"
+
+
 def _name(settings: Settings) -> str:
     if settings.trading_mode is not TradingMode.SANDBOX:
         return settings.trading_mode.value

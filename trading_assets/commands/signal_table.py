@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.database import open_database, read, signals
-from trading_assets.settings import Settings, TradingMode
-from trading_assets.world import world_of
+from trading_assets.settings import Settings
+from trading_assets.world import prices, world_of
 
 HEADINGS = (
     "market",
@@ -84,15 +84,6 @@ def status(settings: Settings, now: datetime) -> str:
 def heading(settings: Settings) -> str:
     """Whose signals these are: the world and, lest anyone take them for real, its prices."""
     return f"world {world_of(settings).name}, {prices(settings)}, traded profile {settings.profile}"
-
-
-def prices(settings: Settings) -> str:
-    """Where the prices of these settings come from."""
-    if settings.trading_mode is not TradingMode.SANDBOX:
-        return "Upbit's prices"
-    if settings.recorded is None:
-        return "SYNTHETIC prices"
-    return f"RECORDED prices of {settings.recorded}, moved in time"
 
 
 def titled_table(settings: Settings, lines: Sequence[SignalLine], now: datetime) -> str:

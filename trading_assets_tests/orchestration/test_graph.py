@@ -38,6 +38,12 @@ def test_the_assets_and_their_groups(location: Location) -> None:
     assert {key: spec.group_name for key, spec in _graph(location.defs).items()} == GROUPS
 
 
+def test_every_asset_names_its_world_and_whose_prices_it_shows(location: Location) -> None:
+    for spec in _graph(location.defs).values():
+        assert spec.metadata["world"] == location.world.name
+        assert spec.metadata["prices"] == "SYNTHETIC prices"
+
+
 def test_every_asset_has_the_markets_as_its_one_partition_dimension(location: Location) -> None:
     for spec in _graph(location.defs).values():
         assert spec.partitions_def == dg.StaticPartitionsDefinition(["KRW-BTC", "KRW-ETH"])

@@ -12,6 +12,7 @@ from trading_assets.orchestration.research.schedules import daily_retrain, signa
 from trading_assets.orchestration.research.sensors import champion_sensor, stale_models_sensor
 from trading_assets.orchestration.shared.resources import shared_resources
 from trading_assets.settings import Settings, load_settings
+from trading_assets.world import prices, world_of
 
 
 def research_definitions(
@@ -22,7 +23,7 @@ def research_definitions(
         # Partitioned checks and single-run backfills: Dagster is pinned, and tests cover both.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = research_assets(settings)
+        assets = _named_after_their_world(settings, research_assets(settings))
     return dg.Definitions(
         assets=assets,
         jobs=research_jobs(),
@@ -31,6 +32,14 @@ def research_definitions(
         resources={**shared_resources(settings), **research_resources(), **(replaced or {})},
         executor=dg.in_process_executor,
     )
+
+
+def _named_after_their_world(
+    settings: Settings, assets: list[dg.AssetsDefinition]
+) -> list[dg.AssetsDefinition]:
+    """`assets`, each saying on its page which world it shows and whose prices those are."""
+    shown = {"world": world_of(settings).name, "prices": prices(settings)}
+    return list(dg.map_asset_specs(lambda spec: spec.merge_attributes(metadata=shown), assets))
 
 
 defs = research_definitions(load_settings())
