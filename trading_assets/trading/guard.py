@@ -1,0 +1,296 @@
+"""The guard: holds one position until a reason to leave it, then sells it, however long that takes.
+
+It watches the bids of the order book, because a market sell meets the bid. An exit never gives up:
+it waits longer and alerts. Not here: the exit rule (`rules.exits`), sending orders (`order_desk`),
+taking the lease (`trade`).
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from trading_assets.alerts import Severity
+from trading_assets.database import read
+from trading_assets.errors import BadRequest, CredentialsRefused, LedgerError
+from trading_assets.exchange import price_units
+from trading_assets.exchange.api import Price, PriceStream
+from trading_assets.exchange.model import MarketRules, OrderRequest, OrderType, Side
+from trading_assets.rules.exits import ExitPlan, exit_reason
+from trading_assets.trading import books, halts, ledger, records
+from trading_assets.trading.account import baseline
+from trading_assets.trading.books import Outside
+from trading_assets.trading.entry import sell_signal_after
+from trading_assets.trading.floor import Floor, seconds
+from trading_assets.trading.heart import Heart
+from trading_assets.trading.leases import Lease
+from trading_assets.trading.order_desk import LEDGER_MISMATCH, NO_NEWS, OrderDesk, Pauses
+from trading_assets.trading.reconcile import reconcile
+from trading_assets.trading.records import Intent, Position
+from trading_assets.trading.states import IntentState, OrderReason, PositionState
+
+# Upbit's minimum, until the exchange has told the market's own.
+_MIN_NOTIONAL = Decimal(5000)
+_LOOK_EVERY = timedelta(seconds=1)  # at the books: halts, SELL signals
+_LONGEST_WAIT = 1.0
+_ALERT_AFTER = 3
+# A market sell that is refused (thicker than the book) becomes a limit this far below the bid.
+_BELOW_BID = Decimal("0.03")
+
+
+@dataclass(slots=True)
+class Guard:
+    """Holds the position of a market for the holder of its lease.
+
+    tested: whether the exchange has checked an order of this run already. rules: what the market
+    takes, None until it was asked. outside: of the account, from the last settled look; what proves
+    an exit lost.
+    """
+
+    floor: Floor
+    lease: Lease
+    desk: OrderDesk
+    heart: Heart
+    prices: PriceStream
+    tested: bool = False
+    outside: Outside | None = None
+    rules: MarketRules | None = None
+    _looked_at: datetime | None = field(default=None, init=False)
+    _reconciled_at: datetime | None = field(default=None, init=False)
+    _told_old: bool = field(default=False, init=False)
+
+    def hold(self, position: Position) -> Position:
+        """`position`, closed. The present bid is judged first. Raises LeaseLost."""
+        number = 0
+        while position.state is PositionState.OPEN:
+            self.heart.check()
+            price = self.prices.latest(position.market)
+            reason = self._reason(position, price)
+            if reason is not None:
+                position = self.leave(position, reason)
+                continue
+            self._look_around(position, price)
+            number = 0 if price is None else price.number
+            self.prices.wait_for_next(position.market, number, self._wait_seconds(position))
+        return position
+
+    # --- whether to leave -----------------------------------------------------------------------
+
+    def _reason(self, position: Position, price: Price | None) -> OrderReason | None:
+        """Why to leave now: barrier, deadline, halt or a newer SELL; None to go on holding."""
+        now = self.floor.now()
+        plan = _plan(position)
+        if price is not None and not self._is_old(price, now):
+            bid = price.quote.bid
+            reason = exit_reason(plan, bid, now)
+            self.heart.judged(now, bid)
+            if reason is not None:
+                self.floor.tell(f"{position.market}: {reason} at a bid of {bid:,f}")
+                return OrderReason(reason.value)
+        elif now >= plan.deadline:
+            return OrderReason.TIME_LIMIT  # needs no price
+        if self._looked_at is not None and now - self._looked_at < _LOOK_EVERY:
+            return None
+        self._looked_at = now
+        return self._reason_of_books(position, now)
+
+    def _reason_of_books(self, position: Position, now: datetime) -> OrderReason | None:
+        with read(self.floor.engine) as connection:
+            halt = halts.active_halt(connection)
+        if halt is not None and halt.reason != LEDGER_MISMATCH:
+            return OrderReason.HALT
+        if sell_signal_after(self.floor, position, now) is not None:
+            return OrderReason.SELL_SIGNAL
+        return None
+
+    def _is_old(self, price: Price, now: datetime) -> bool:
+        old = price.age(now) > seconds(self.floor.knobs.max_price_age_seconds)
+        if old and not self._told_old:
+            self.floor.alert(
+                Severity.WARNING,
+                "price_old",
+                f"price-old-{price.quote.market}-{now:%Y-%m-%dT%H:%M}",
+                f"{price.quote.market}: the price is {price.age(now).total_seconds():.0f} s old, "
+                "its stop-loss cannot be judged",
+            )
+        self._told_old = old
+        return old
+
+    def _wait_seconds(self, position: Position) -> float:
+        left = (_plan(position).deadline - self.floor.now()).total_seconds()
+        return min(_LONGEST_WAIT, max(left, 0.0))
+
+    # --- leaving --------------------------------------------------------------------------------
+
+    def leave(self, position: Position, reason: OrderReason) -> Position:
+        """`position`, sold, or closed as dust. Never gives up. Raises LeaseLost."""
+        pauses = Pauses(self.floor)
+        limit: Decimal | None = None
+        tries = 0
+        while position.state is PositionState.OPEN:
+            self.heart.check()
+            closed = self._closed_as_dust(position)
+            if closed is not None:
+                return closed
+            ended = self._sold(position, reason, limit)
+            position = self._read(position.id)
+            if position.state is not PositionState.OPEN:
+                break
+            tries += 1
+            self._note_failure(position, ended, tries)
+            limit = self._next_limit(ended, limit)
+            if not ended.executed_volume:
+                pauses.pause()
+        self.floor.tell(
+            f"{position.market}: left ({reason}), {position.cash_flow:+,.4f} KRW after fees"
+        )
+        return position
+
+    def _sold(self, position: Position, reason: OrderReason, limit: Decimal | None) -> Intent:
+        with self.floor.step("write the exit's intent"):
+            intent = ledger.intend_exit(
+                self.floor.engine,
+                self.lease,
+                position.id,
+                reason,
+                prefix=self.floor.knobs.order_prefix,
+                now=self.floor.now(),
+                price=limit,
+                outside=self._outside(position),
+            )
+        return self.desk.settle(intent.identifier)
+
+    def _outside(self, position: Position) -> Outside | None:
+        if self.outside is not None:
+            return self.outside
+        with read(self.floor.engine) as connection:
+            return baseline(connection, position.id)
+
+    def _closed_as_dust(self, position: Position) -> Position | None:
+        """`position` closed because its rest is worth less than can be sold, else None."""
+        price = self.prices.latest(position.market)
+        if price is None or self._is_old(price, self.floor.now()):
+            return None
+        least = _MIN_NOTIONAL if self.rules is None else self.rules.min_total_ask
+        bid = price.quote.bid
+        if position.value(bid) >= least:
+            return None
+        try:
+            with self.floor.step("close as dust"):
+                closed = ledger.close_as_dust(
+                    self.floor.engine,
+                    self.lease,
+                    position.id,
+                    bid=bid,
+                    min_notional=least,
+                    now=self.floor.now(),
+                )
+        except LedgerError:
+            # An exit order is under way: it is settled first, then looked at again.
+            with read(self.floor.engine) as connection:
+                if not any(o.state.is_live for o in records.intents_of(connection, position.id)):
+                    raise
+            return None
+        self.floor.tell(f"{position.market}: {closed.dust_volume:f} left as dust")
+        return closed
+
+    def _next_limit(self, ended: Intent, limit: Decimal | None) -> Decimal | None:
+        """After a refused market sell a limit IOC, after a refused limit the market again."""
+        price = self.prices.latest(ended.market)
+        if ended.state is not IntentState.REJECTED or limit is not None or price is None:
+            return None
+        return price_units.floor_to_tick(price.quote.bid * (1 - _BELOW_BID))
+
+    def _note_failure(self, position: Position, ended: Intent, tries: int) -> None:
+        self.floor.tell(f"{position.market}: exit order {ended.identifier} ended as {ended.state}")
+        if tries == _ALERT_AFTER:
+            self.floor.alert(
+                Severity.CRITICAL,
+                "exit_trouble",
+                f"exit-trouble-{position.id}",
+                f"{position.market}: {tries} exit orders have not sold {position.held_volume:f} "
+                f"(the last ended as {ended.state}); the exit goes on",
+            )
+
+    # --- every minute ---------------------------------------------------------------------------
+
+    def _look_around(self, position: Position, price: Price | None) -> None:
+        """Reconcile, mark the equity and judge the peak, once a minute; first at the start."""
+        now = self.floor.now()
+        every = seconds(self.floor.knobs.reconcile_seconds)
+        if self._reconciled_at is not None and now - self._reconciled_at < every:
+            return
+        self._reconciled_at = now
+        try:
+            if self.rules is None:
+                with self.floor.step("ask what the market takes"):
+                    self.rules = self.floor.account.rules(position.market)
+            if not self.tested:
+                self._test_an_exit(position)
+            account = reconcile(self.floor, self.lease.holder).account
+        except NO_NEWS as exc:
+            self.floor.tell(f"{position.market}: not reconciled, {type(exc).__name__}: {exc}")
+            return
+        if account.settled:
+            self.outside = account.outside(position.market)
+        self._mark(position, price)
+        self._check_skew(position.market, now)
+
+    def _test_an_exit(self, position: Position) -> None:
+        """Have the exchange check a sell of all that is held, without selling: a run that took
+        over learns so that its exit will be refused before it is needed."""
+        self.tested = True
+        identifier = f"{self.floor.knobs.order_prefix}-test-{uuid.uuid4().hex}"
+        request = OrderRequest(
+            market=position.market,
+            side=Side.ASK,
+            ord_type=OrderType.MARKET,
+            identifier=identifier,
+            volume=position.held_volume,
+        )
+        try:
+            with self.floor.step("test the order"):
+                self.floor.account.test_order(request)
+        except (BadRequest, CredentialsRefused) as exc:
+            self.floor.alert(
+                Severity.CRITICAL,
+                "exit_refused_in_test",
+                f"exit-test-{position.id}",
+                f"{position.market}: the exchange would refuse to sell what is held: {exc}",
+            )
+
+    def _mark(self, position: Position, price: Price | None) -> None:
+        bids = {} if price is None else {position.market: price.quote.bid}
+        try:
+            with self.floor.step("write the equity mark"):
+                mark = books.save_mark(self.floor.engine, now=self.floor.now(), bids=bids)
+        except LedgerError as exc:
+            self.floor.tell(f"no equity mark: {exc}")
+            return
+        if mark.peak_loss_reaches(self.floor.knobs.max_peak_loss):
+            halts.halt(
+                self.floor.engine,
+                reason="peak_loss",
+                detail=f"profit {mark.pnl:,.0f} KRW, its peak was {mark.peak_pnl:,.0f} KRW",
+                now=self.floor.now(),
+            )
+
+    def _check_skew(self, market: str, now: datetime) -> None:
+        lag = self.prices.health().lag
+        if lag is not None and abs(lag) > seconds(self.floor.knobs.max_clock_skew_seconds):
+            self.floor.alert(
+                Severity.WARNING,
+                "clock_skew",
+                f"clock-skew-{now:%Y-%m-%d}",
+                f"{market}: our clock and the exchange's are {lag.total_seconds():+.1f} s apart",
+            )
+
+    def _read(self, position_id: str) -> Position:
+        with read(self.floor.engine) as connection:
+            return records.position(connection, position_id)
+
+
+def _plan(position: Position) -> ExitPlan:
+    if position.plan is None:
+        raise LedgerError(f"position {position.id} is not armed")
+    return position.plan

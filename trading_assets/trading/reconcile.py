@@ -1,0 +1,238 @@
+"""The ledger against the account and its orders: adopt what is ours, report everything else.
+
+The account may hold more than the ledger, never less: then entries stop. KRW that came or went
+without us is an external flow: recorded, alerted, the capital re-based. A coin that a person bought
+and an order that a person placed are left alone. Not here: selling and guarding.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from trading_assets.alerts import Severity
+from trading_assets.database import read, verdicts, write
+from trading_assets.exchange.amounts import EXACT, plain
+from trading_assets.exchange.model import Order
+from trading_assets.trading import books, leases, records
+from trading_assets.trading.account import AccountView, view_account
+from trading_assets.trading.floor import Floor, seconds
+from trading_assets.trading.identifiers import is_ours
+from trading_assets.trading.leases import Lease
+from trading_assets.trading.order_desk import OrderDesk
+from trading_assets.trading.records import Intent
+
+ACCOUNT = "account"  # the subject of the lease under which flows are recorded
+_KIND = "reconcile"
+_LOOK_BACK = timedelta(hours=24)
+_SMALLEST_FLOW = Decimal(1)  # KRW; the exchange may round what it shows
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was found. adopted: identifiers booked; reports: sentences for a person; flow: KRW."""
+
+    account: AccountView
+    adopted: tuple[str, ...]
+    reports: tuple[str, ...]
+    flow: Decimal
+
+
+def reconcile(floor: Floor, holder: str, *, look_at_orders: bool = False) -> Reconciled:
+    """Compare, record flows and what is missing; with `look_at_orders` also adopt our strays.
+
+    holder: who takes a free market's lease to adopt its orders. Raises the errors of asking.
+    """
+    adopted: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    if look_at_orders:
+        adopted, reports = adopt_strays(floor, holder)
+    account = view_account(floor)
+    flow = _recorded_flow(floor, holder, account)
+    if flow:
+        account = view_account(floor)
+    _record(floor, account)
+    return Reconciled(account, adopted, reports, flow)
+
+
+def open_books(floor: Floor, holder: str) -> None:
+    """Declare the capital, by the setting or else the account's KRW at the first start.
+
+    Call it at every start, before anything trades. Raises the errors of asking.
+    """
+    wanted = floor.knobs.capital_krw
+    with read(floor.engine) as connection:
+        known = books.capital(connection)
+    if wanted is None and known is None:
+        wanted = view_account(floor).available
+    if wanted is not None:
+        books.declare_capital(floor.engine, wanted, now=floor.now(), detail=f"by {holder}")
+    reconcile(floor, holder)
+
+
+# --- orders ---------------------------------------------------------------------------------
+
+
+def adopt_strays(floor: Floor, holder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Book what the exchange has of our orders and the ledger does not: (adopted, reports).
+
+    Those of markets whose lease is live are their holder's to settle.
+    """
+    now = floor.now()
+    prefix = floor.knobs.order_prefix
+    account = floor.account
+    with floor.step("read the lists of orders"):
+        shown = (*account.open_orders(), *account.closed_orders(now - _LOOK_BACK, now))
+    adopted: list[str] = []
+    reports: list[str] = []
+    for order in shown:
+        if not is_ours(order.identifier, prefix):
+            if not order.is_terminal:
+                reports.append(f"{order.market}: order {order.uuid} is not ours, left alone")
+            continue
+        assert order.identifier is not None
+        with read(floor.engine) as connection:
+            intent = records.find_intent(connection, order.identifier)
+        if intent is None:
+            reports.append(_report_unknown(floor, order))
+        elif _has_news(intent, order) and _adopt(floor, holder, intent):
+            adopted.append(order.identifier)
+    return tuple(adopted), tuple(reports)
+
+
+def _has_news(intent: Intent, order: Order) -> bool:
+    if order.is_terminal != (intent.ended_at is not None):
+        return True
+    return order.executed_volume != intent.executed_volume or intent.uuid != order.uuid
+
+
+def _adopt(floor: Floor, holder: str, intent: Intent) -> bool:
+    lease = _taken(floor, intent.market, holder)
+    if lease is None:
+        return False
+    try:
+        OrderDesk(floor, lease, check=_nothing).look_up(intent.identifier)
+    finally:
+        leases.release(floor.engine, lease, floor.now())
+    floor.tell(f"{intent.market}: booked the stray order {intent.identifier}")
+    return True
+
+
+def _report_unknown(floor: Floor, order: Order) -> str:
+    """Our name and not in our ledger: another database's, so never touched."""
+    message = (
+        f"{order.market}: order {order.identifier} carries our prefix and is not in the ledger "
+        f"({order.side} {order.executed_volume:f} executed); left alone"
+    )
+    floor.alert(Severity.CRITICAL, "stray_order", f"stray-order-{order.uuid}", message)
+    return message
+
+
+# --- the account ----------------------------------------------------------------------------
+
+
+def _recorded_flow(floor: Floor, holder: str, account: AccountView) -> Decimal:
+    """KRW that moved without us since the last look; recorded once it is seen twice."""
+    nothing = Decimal(0)
+    if not account.settled or _moved(floor, account) == nothing:
+        return nothing
+    # One at a time, or two processes would both record it.
+    lease = _taken(floor, ACCOUNT, holder)
+    if lease is None:
+        return nothing
+    try:
+        again = view_account(floor)
+        moved = _moved(floor, again)
+        if not again.settled or moved == nothing or again.outside_krw != account.outside_krw:
+            return nothing
+        with floor.step("record the flow"):
+            books.record_flow(
+                floor.engine, moved, now=floor.now(), detail="the account changed without us"
+            )
+        return moved
+    finally:
+        leases.release(floor.engine, lease, floor.now())
+
+
+def _moved(floor: Floor, account: AccountView) -> Decimal:
+    """How far the KRW besides the ledger are from what they were at the beginning."""
+    with read(floor.engine) as connection:
+        first = _first_outside(connection)
+        if first is None or books.capital(connection) is None:
+            return Decimal(0)
+    moved = EXACT.subtract(account.outside_krw, first)
+    return moved if abs(moved) >= _SMALLEST_FLOW else Decimal(0)
+
+
+def _first_outside(connection: Connection) -> Decimal | None:
+    """KRW besides the ledger at the beginning; recorded flows keep it the same for ever."""
+    query = sa.select(verdicts.c.details).where(verdicts.c.kind == _KIND).order_by(verdicts.c.id)
+    for details in connection.execute(query).scalars():
+        if details["settled"]:
+            return Decimal(details["outside_krw"])
+    return None
+
+
+def _record(floor: Floor, account: AccountView) -> None:
+    """The verdict of this look when it says something new, with an alert when coins are missing."""
+    row = {
+        "kind": _KIND,
+        "market": ACCOUNT,
+        "profile": "",
+        "passed": account.missing is None,
+        "reasons": [] if account.missing is None else [account.missing],
+        "details": {"settled": account.settled, "outside_krw": _shortest(account.outside_krw)},
+    }
+    if not account.settled and account.missing is None:
+        return  # nothing can be said while an order is under way
+    with read(floor.engine) as connection:
+        last = connection.execute(
+            sa.select(verdicts)
+            .where(verdicts.c.kind == _KIND)
+            .order_by(verdicts.c.id.desc())
+            .limit(1)
+        ).one_or_none()
+    if last is not None and {name: last._mapping[name] for name in row} == row:
+        return
+    with floor.step("write the reconcile verdict"), write(floor.engine) as connection:
+        connection.execute(verdicts.insert().values(**row, decided_at=floor.now()))
+    if account.missing is not None:
+        floor.alert(
+            Severity.CRITICAL,
+            "account_short",
+            f"account-short-{floor.now():%Y-%m-%d}-{account.missing}"[:200],
+            f"The account lacks {account.missing}. No entries until it is back.",
+        )
+
+
+def entries_stopped_by(connection: Connection) -> str | None:
+    """What the account lacked at the last reconcile, None when nothing."""
+    query = (
+        sa.select(verdicts.c.passed, verdicts.c.reasons)
+        .where(verdicts.c.kind == _KIND)
+        .order_by(verdicts.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None or row.passed else ", ".join(row.reasons)
+
+
+def _taken(floor: Floor, subject: str, holder: str) -> Lease | None:
+    return leases.take(
+        floor.engine,
+        subject,
+        holder,
+        now=floor.now(),
+        duration=seconds(floor.knobs.lease_seconds),
+    )
+
+
+def _nothing() -> None:
+    """A check for short work: its lease is taken for longer than it lasts."""
+
+
+def _shortest(amount: Decimal) -> str:
+    """The same text for equal amounts, whatever zeros they carry."""
+    return plain(EXACT.normalize(amount))

@@ -1,0 +1,263 @@
+"""Holding and leaving a position, on a stepped clock with chosen prices."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from trading_assets.database import alerts, read, signals, write
+from trading_assets.errors import ExchangeUnavailable, LeaseLost, OrderRejected, UnderMinimum
+from trading_assets.exchange.model import OrderType
+from trading_assets.rules.exits import ExitPlan
+from trading_assets.trading import books, halts, leases, ledger, records
+from trading_assets.trading.floor import Floor
+from trading_assets.trading.guard import Guard
+from trading_assets.trading.heart import Heart
+from trading_assets.trading.leases import Lease
+from trading_assets.trading.order_desk import OrderDesk
+from trading_assets.trading.records import Position
+from trading_assets.trading.states import Leg, OrderReason, PositionState
+from trading_assets_tests.trading.fake_exchange import (
+    BTC,
+    FakeExchange,
+    FakePrices,
+    fake_floor,
+    stepped,
+)
+from trading_assets_tests.trading.ledger_world import EIGHT_SECONDS, NOW, bought, lease_of
+
+# Bought at 1,000: the stop lies at 980, the take at 1,020, the deadline half an hour later.
+PLAN = ExitPlan(Decimal(980), Decimal(1020), NOW + timedelta(minutes=30))
+
+
+class Held:
+    """10 coins bought at 1,000 KRW, and what their guard makes of a story."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.exchange = FakeExchange(stepped())
+        self.lease: Lease = lease_of(engine)
+        self.position: Position = bought(engine, self.lease, fee="0")
+        self.exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+        ledger.arm(engine, self.lease, self.position.id, PLAN, NOW)
+        self.prices = FakePrices(self.exchange.clock, [])
+        self.floor: Floor = fake_floor(engine, self.exchange, self.prices)
+
+    def hold(self, *script: tuple[float, str | None]) -> Position:
+        """script: (seconds later, bid). Raises AssertionError when it ends unsold."""
+        self.prices.script = list(script)
+        self.prices.start()
+        heart = Heart(self.floor, self.lease)
+        desk = OrderDesk(self.floor, self.lease, heart.check)
+        guard = Guard(self.floor, self.lease, desk, heart, self.prices)
+        with read(self.engine) as connection:
+            position = records.position(connection, self.position.id)
+        return guard.hold(position)
+
+    def exits(self) -> list[records.Intent]:
+        with read(self.engine) as connection:
+            return list(records.intents_of(connection, self.position.id, Leg.EXIT))
+
+    def alert_kinds(self) -> list[str]:
+        with read(self.engine) as connection:
+            return list(connection.execute(sa.select(alerts.c.kind)).scalars())
+
+
+@pytest.fixture
+def held(books_engine: Engine) -> Held:
+    return Held(books_engine)
+
+
+def test_a_bid_at_the_stop_sells_at_the_market_at_once(held: Held) -> None:
+    closed = held.hold((0, "1000"), (1, "980"))
+    assert closed.state is PositionState.CLOSED
+    assert closed.exit_reason is OrderReason.STOP_LOSS
+    assert [p.ord_type for p in held.exchange.posts] == [OrderType.MARKET]
+    assert held.exchange.clock.now() == NOW + timedelta(seconds=1)
+
+
+def test_a_bid_a_tick_above_the_stop_holds(held: Held) -> None:
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (1, "981"))
+
+
+def test_the_present_bid_is_judged_before_anything_is_asked(held: Held) -> None:
+    """A takeover of a position that fell meanwhile: sold before reconcile, rules or a wait."""
+    steps: list[str] = []
+    object.__setattr__(held.floor, "on_step", steps.append)
+    assert held.hold((0, "900")).exit_reason is OrderReason.STOP_LOSS
+    assert steps[0] == "before write the exit's intent"
+    assert held.prices.waits == 0
+
+
+def test_a_bid_at_the_take_sells(held: Held) -> None:
+    assert held.hold((0, "1000"), (1, "1020")).exit_reason is OrderReason.TAKE_PROFIT
+
+
+def test_the_deadline_sells(held: Held) -> None:
+    closed = held.hold((0, "1000"), (1799, "1000"), (1, "1000"))
+    assert closed.exit_reason is OrderReason.TIME_LIMIT
+    assert held.exchange.clock.now() == NOW + timedelta(minutes=30)
+
+
+def test_the_deadline_sells_without_any_price(held: Held) -> None:
+    closed = held.hold((0, None), (1799, None), (1, None))
+    assert closed.exit_reason is OrderReason.TIME_LIMIT
+
+
+def test_a_price_older_than_five_seconds_is_not_judged_and_alerts(held: Held) -> None:
+    """The bid of 970 is seen 6 s after it was confirmed: no sale on it."""
+    held.prices.on_wait = lambda wait: held.exchange.clock.advance(timedelta(seconds=6))
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (0, None))
+    assert held.alert_kinds() == ["price_old"]
+
+
+def give_signal(engine: Engine, decision: str, expires_in: int = 300) -> None:
+    row = {
+        "id": 2,
+        "market": BTC,
+        "profile": "scalp",
+        "traded": True,
+        "created_at": NOW,
+        "expires_at": NOW + timedelta(seconds=expires_in),
+        "decision": decision,
+        "reason": decision.lower(),
+        "detail": "",
+    }
+    with write(engine) as connection:
+        connection.execute(signals.insert().values(**row))
+
+
+def test_a_newer_sell_signal_sells(held: Held) -> None:
+    held.prices.on_wait = lambda wait: give_signal(held.engine, "SELL") if wait == 1 else None
+    closed = held.hold((0, "1000"), (1, "1000"))
+    assert closed.exit_reason is OrderReason.SELL_SIGNAL
+
+
+@pytest.mark.parametrize(("decision", "expires_in"), [("HOLD", 300), ("BUY", 300), ("SELL", 1)])
+def test_other_signals_and_expired_ones_sell_nothing(
+    held: Held, decision: str, expires_in: int
+) -> None:
+    give_signal(held.engine, decision, expires_in)
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (2, "1000")) if expires_in > 1 else held.hold((1, "1000"))
+
+
+def test_a_halt_sells(held: Held) -> None:
+    halts.halt(held.engine, reason="by_hand", detail="test", now=NOW)
+    assert held.hold((0, "1000")).exit_reason is OrderReason.HALT
+
+
+def test_a_halt_for_the_books_only_stops_entries(held: Held) -> None:
+    halts.halt(held.engine, reason="ledger_mismatch", detail="test", now=NOW)
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (1, "1000"))
+
+
+def test_the_loss_from_the_peak_halts_and_sells(held: Held) -> None:
+    """Capital 100,000: at a bid of 981 the loss is 190 KRW; a limit of 0.1 % is reached at 100."""
+    books.declare_capital(held.engine, Decimal(100_000), now=NOW, detail="test")
+    held.floor = fake_floor(held.engine, held.exchange, held.prices, max_peak_loss="0.001")
+    closed = held.hold((0, "981"), (1, "981"))
+    assert closed.exit_reason is OrderReason.HALT
+    with read(held.engine) as connection:
+        halt = halts.active_halt(connection)
+    assert halt is not None
+    assert halt.reason == "peak_loss"
+
+
+def test_a_refused_market_sell_is_followed_by_a_limit_below_the_bid(held: Held) -> None:
+    """3 % below a bid of 980 is 950.6; the tick there is 1 KRW."""
+    held.exchange.outcomes = [(False, OrderRejected("too thick", "create_ask_error"))]
+    assert held.hold((0, "980")).state is PositionState.CLOSED
+    first, second = held.exits()
+    assert first.price is None
+    assert second.price == 950
+    assert second.attempt == 2
+
+
+def test_an_exit_that_fails_three_times_alerts_and_goes_on(held: Held) -> None:
+    refusal = (False, OrderRejected("no", "some_error"))
+    held.exchange.outcomes = [refusal] * 5
+    assert held.hold((0, "980")).state is PositionState.CLOSED
+    assert len(held.exits()) == 6
+    assert held.alert_kinds().count("exit_trouble") == 1
+
+
+def test_a_partial_exit_sells_the_rest_with_another_order(held: Held) -> None:
+    held.exchange.share = Decimal("0.25")
+
+    def whole(step: str) -> None:
+        if step == "after book the order":
+            held.exchange.share = Decimal(1)
+
+    object.__setattr__(held.floor, "on_step", whole)
+    closed = held.hold((0, "980"))
+    assert closed.sold_volume == 10
+    assert [o.volume for o in held.exits()] == [Decimal(10), Decimal("7.5")]
+
+
+def test_a_rest_below_the_minimum_is_closed_as_dust(held: Held) -> None:
+    """Half of 10 coins sold; 5 coins at 980 are 4,900 KRW, below 5,000."""
+    held.exchange.share = Decimal("0.5")
+    closed = held.hold((0, "980"))
+    assert closed.state is PositionState.CLOSED
+    assert closed.dust_volume == 5
+    assert len(held.exchange.posts) == 1
+
+
+def test_a_sale_refused_for_its_size_is_tried_again_until_it_is_dust(held: Held) -> None:
+    """The bid falls to 499 meanwhile: 10 coins are worth 4,990 KRW."""
+    held.exchange.outcomes = [(False, UnderMinimum("small", "under_min_total_ask"))]
+    sleep = held.exchange.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        held.prices.script = [(0, "499")]
+        held.prices.wait_for_next(BTC, 0, 1)
+
+    held.exchange.clock.sleep = slept  # type: ignore[method-assign]
+    closed = held.hold((0, "980"))
+    assert closed.dust_volume == 10
+
+
+def test_a_guard_goes_on_while_the_account_cannot_be_asked(held: Held) -> None:
+    held.exchange.reading = ExchangeUnavailable("down")
+
+    def back(step: str) -> None:
+        if step == "after post the order":
+            held.exchange.reading = None
+
+    object.__setattr__(held.floor, "on_step", back)
+    assert held.hold((0, "1000"), (1, "980")).exit_reason is OrderReason.STOP_LOSS
+
+
+def test_a_lost_lease_ends_the_guard_and_sells_nothing(held: Held) -> None:
+    def lose(wait: int) -> None:
+        held.exchange.clock.advance(EIGHT_SECONDS)
+        now = held.exchange.clock.now()
+        assert leases.take(held.engine, BTC, "other", now=now, duration=EIGHT_SECONDS)
+
+    held.prices.on_wait = lose
+    with pytest.raises(LeaseLost):
+        held.hold((0, "1000"), (0, "900"))
+    assert held.exchange.posts == []
+
+
+def test_a_clock_that_is_apart_alerts(held: Held) -> None:
+    held.prices.lag = timedelta(seconds=3)
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (1, "1000"))
+    assert held.alert_kinds() == ["clock_skew"]
+
+
+def test_a_run_that_took_over_has_its_exit_tested_without_selling(held: Held) -> None:
+    held.exchange.test_error = UnderMinimum("small", "under_min_total_ask")
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (1, "1000"))
+    assert [t.volume for t in held.exchange.tests] == [10]
+    assert held.exchange.posts == []
+    assert held.alert_kinds() == ["exit_refused_in_test"]
