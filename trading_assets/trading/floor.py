@@ -5,6 +5,7 @@ that dies at a named step. Here: the value and building it from the settings. No
 done with it.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,13 +25,23 @@ def _quiet(_text: str) -> None:
     return None
 
 
+def in_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread of its own, without waiting for it."""
+    threading.Thread(target=work, name="aside", daemon=True).start()
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """Run `work` here and now: for tests, whose steps must come in one order."""
+    work()
+
+
 @dataclass(frozen=True, slots=True)
 class Floor:
     """What a trade works with.
 
     open_prices: makes a price stream of some markets, not started. on_step: told the name of each
     database write and each request right before and right after it; only tests listen. tell: one
-    sentence of a trade's story, for whoever shows it.
+    sentence of a trade's story, for whoever shows it. aside: runs what must not hold up a guard.
     """
 
     engine: Engine
@@ -41,6 +52,7 @@ class Floor:
     settings: Settings
     on_step: Callable[[str], None] = field(default=_quiet)
     tell: Callable[[str], None] = field(default=_quiet)
+    aside: Callable[[Callable[[], None]], None] = field(default=in_thread)
 
     @property
     def knobs(self) -> TradingSettings:

@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from trading_assets.alerts import Severity
 from trading_assets.database import read
-from trading_assets.errors import BadRequest, CredentialsRefused, LedgerError
+from trading_assets.errors import (
+    BadRequest,
+    CredentialsRefused,
+    LedgerError,
+    TradingAssetsError,
+)
 from trading_assets.exchange import price_units
 from trading_assets.exchange.api import Price, PriceStream
 from trading_assets.exchange.model import MarketRules, OrderRequest, OrderType, Side
@@ -58,6 +65,7 @@ class Guard:
     _looked_at: datetime | None = field(default=None, init=False)
     _reconciled_at: datetime | None = field(default=None, init=False)
     _told_old: bool = field(default=False, init=False)
+    _looking: bool = field(default=False, init=False)
 
     def hold(self, position: Position) -> Position:
         """`position`, closed. The present bid is judged first. Raises LeaseLost."""
@@ -85,8 +93,7 @@ class Guard:
             reason = exit_reason(plan, bid, now)
             self.heart.judged(now, bid)
             if reason is not None:
-                self.floor.tell(f"{position.market}: {reason} at a bid of {bid:,f}")
-                return OrderReason(reason.value)
+                return OrderReason(reason.value)  # told afterwards: first it is sold
         elif now >= plan.deadline:
             return OrderReason.TIME_LIMIT  # needs no price
         if self._looked_at is not None and now - self._looked_at < _LOOK_EVERY:
@@ -215,26 +222,45 @@ class Guard:
     # --- every minute ---------------------------------------------------------------------------
 
     def _look_around(self, position: Position, price: Price | None) -> None:
-        """Reconcile, mark the equity and judge the peak, once a minute; first at the start."""
+        """Once a minute and first at the start, aside: a slow answer must not hold up a stop."""
         now = self.floor.now()
         every = seconds(self.floor.knobs.reconcile_seconds)
-        if self._reconciled_at is not None and now - self._reconciled_at < every:
+        due = self._reconciled_at is None or now - self._reconciled_at >= every
+        if not due or self._looking:
             return
         self._reconciled_at = now
+        self._looking = True
+        self.floor.aside(lambda: self._look(position, price))
+
+    def _look(self, position: Position, price: Price | None) -> None:
+        """Reconcile, mark the equity and judge the peak, compare the clocks."""
+        market = position.market
         try:
-            if self.rules is None:
-                with self.floor.step("ask what the market takes"):
-                    self.rules = self.floor.account.rules(position.market)
-            if not self.tested:
-                self._test_an_exit(position)
-            account = reconcile(self.floor, self.lease.holder).account
+            self._ask(position)
+            self._mark(position, price)
+            self._check_skew(market, self.floor.now())
         except NO_NEWS as exc:
-            self.floor.tell(f"{position.market}: not reconciled, {type(exc).__name__}: {exc}")
-            return
+            self.floor.tell(f"{market}: not reconciled, {type(exc).__name__}: {exc}")
+        except (TradingAssetsError, SQLAlchemyError) as exc:
+            # The guard goes on without its look; a person has to know that it is blind there.
+            self.floor.alert(
+                Severity.CRITICAL,
+                "look_failed",
+                f"look-failed-{position.id}-{type(exc).__name__}",
+                f"{market}: the guard holds on, but its minute's check failed: {exc}",
+            )
+        finally:
+            self._looking = False
+
+    def _ask(self, position: Position) -> None:
+        if self.rules is None:
+            with self.floor.step("ask what the market takes"):
+                self.rules = self.floor.account.rules(position.market)
+        if not self.tested:
+            self._test_an_exit(position)
+        account = reconcile(self.floor, self.lease.holder).account
         if account.settled:
             self.outside = account.outside(position.market)
-        self._mark(position, price)
-        self._check_skew(position.market, now)
 
     def _test_an_exit(self, position: Position) -> None:
         """Have the exchange check a sell of all that is held, without selling: a run that took
@@ -261,12 +287,8 @@ class Guard:
 
     def _mark(self, position: Position, price: Price | None) -> None:
         bids = {} if price is None else {position.market: price.quote.bid}
-        try:
-            with self.floor.step("write the equity mark"):
-                mark = books.save_mark(self.floor.engine, now=self.floor.now(), bids=bids)
-        except LedgerError as exc:
-            self.floor.tell(f"no equity mark: {exc}")
-            return
+        with self.floor.step("write the equity mark"):
+            mark = books.save_mark(self.floor.engine, now=self.floor.now(), bids=bids)
         if mark.peak_loss_reaches(self.floor.knobs.max_peak_loss):
             halts.halt(
                 self.floor.engine,

@@ -28,7 +28,7 @@ from trading_assets.exchange.model import (
     Side,
 )
 from trading_assets.settings import Settings, load_settings
-from trading_assets.trading.floor import Floor
+from trading_assets.trading.floor import Floor, at_once
 from trading_assets_tests.trading.ledger_world import NOW
 
 BTC = "KRW-BTC"
@@ -277,6 +277,7 @@ def fake_floor(
         open_prices=lambda _markets: cast(PriceStream, prices),
         clock=exchange.clock,
         settings=settings,
+        aside=at_once,
     )
 
 
