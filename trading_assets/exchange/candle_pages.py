@@ -36,6 +36,7 @@ from trading_assets.errors import (
     TradingAssetsError,
     TryAgain,
 )
+from trading_assets.exchange.listening import START_IT
 from trading_assets.exchange.model import Interval
 from trading_assets.exchange.rate_limit import RateLimiter
 from trading_assets.exchange.raw_candles import (
@@ -61,8 +62,6 @@ _PYUPBIT_INTERVALS = {
 _COLUMNS = tuple(f.name for f in fields(RawCandle))
 _REMAINING = re.compile(r"\bsec=(\d+)")
 _PYUPBIT_REMAINING = re.compile(r"group=([a-z\-]+); min=([0-9]+); sec=([0-9]+)")
-_START_IT = "start the paper exchange with `make paper-exchange` or `trading-assets paper-exchange`"
-
 
 _T = TypeVar("_T")
 
@@ -255,7 +254,7 @@ class CandlePages:
             )
         refused = _refused(cause)
         if refused and urlsplit(self._base_url).hostname in LOOPBACK_HOSTS:
-            return ExchangeUnavailable(f"nothing listens at {self._base_url}: {_START_IT}")
+            return ExchangeUnavailable(f"nothing listens at {self._base_url}: {START_IT}")
         if isinstance(
             cause, requests.exceptions.ContentDecodingError | urllib3.exceptions.DecodeError
         ):

@@ -1,6 +1,7 @@
 """Whether a Dagster home is the world's: history written to another one is lost or misleading.
 
-Here: the rule and its sentence. The resource `world` applies it to every run and tick.
+Here: the rule and its sentence, and the commands that end by a sentence. The resource `world`
+applies the rule to every run and tick.
 """
 
 import os
@@ -8,11 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trading_assets.errors import WrongWorld
+from trading_assets.exchange.listening import missing_exchange
 from trading_assets.settings import Settings
 from trading_assets.world import World, world_of
 
 # Commands that execute in their own process, where a temporary Dagster home is easily missed.
 _EXECUTING_COMMANDS = frozenset({"asset", "job"})
+# What is in a selection or job that asks the exchange; `*` and `+` may reach it.
+_READING = ("candles", "signals", "retrain", "*", "+")
 
 
 def require_dagster_home(home: Path | None, world: World) -> None:
@@ -44,6 +48,19 @@ def stop_lost_command(settings: Settings, arguments: Sequence[str]) -> None:
         require_dagster_home(Path(named) if named else None, world_of(settings))
     except WrongWorld as exc:
         raise SystemExit(str(exc)) from exc
+
+
+def stop_command_without_exchange(settings: Settings, arguments: Sequence[str]) -> None:
+    """End a `dagster asset ...` or `dagster job ...` that reads from an exchange that is not there.
+
+    The step would say so, too, but after its retries and above pages of stack traces. Raises
+    SystemExit.
+    """
+    if not _executes(arguments) or not any(word in " ".join(arguments) for word in _READING):
+        return
+    missing = missing_exchange(settings.exchange_base_url)
+    if missing is not None:
+        raise SystemExit(missing)
 
 
 def _executes(arguments: Sequence[str]) -> bool:

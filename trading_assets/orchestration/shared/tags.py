@@ -6,6 +6,12 @@ from enum import StrEnum
 RESEARCH = "trading_assets/research"
 # The market that a run retrains; dagster.yaml lets one of each run at once.
 RETRAIN = "trading_assets/retrain"
+# What a trade run is about. The lost token is of the lease that a takeover follows.
+MARKET = "trading_assets/market"
+SIGNAL = "trading_assets/signal"
+MODEL_VERSION = "trading_assets/model_version"
+LOST_TOKEN = "trading_assets/lost_token"
+MAX_RETRIES = "dagster/max_retries"
 MAX_RUNTIME = "dagster/max_runtime"
 PARTITION = "dagster/partition"
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
