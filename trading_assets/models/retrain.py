@@ -29,6 +29,7 @@ from trading_assets.models.promotion import TwinDifferences, judge, twin_differe
 from trading_assets.models.trained import Trained
 from trading_assets.models.training import MAX_ROUNDS, OnFit, train
 from trading_assets.models.verdicts import (
+    HISTORY,
     Verdict,
     VerdictKind,
     insert_verdict,
@@ -168,7 +169,7 @@ def refuse_untrained(shop: Workshop, market: str, profile: str, reason: str) -> 
         market=market,
         profile=profile,
         passed=False,
-        reasons=(f"history: {reason}",),
+        reasons=(f"{HISTORY}{reason}",),
         decided_at=shop.clock.now(),
         run_id=shop.run_id,
     )

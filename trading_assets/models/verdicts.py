@@ -16,6 +16,9 @@ from sqlalchemy.engine import Connection, Engine, Row
 from trading_assets.database import read, verdicts, write
 from trading_assets.rules.check import CheckOutcome, blocking_failures
 
+# How the reason of a refusal for want of rows begins.
+HISTORY = "history: "
+
 
 class VerdictKind(StrEnum):
     MAY_TRAIN = "may_train"
@@ -114,6 +117,11 @@ def latest_verdict(engine: Engine, kind: VerdictKind, market: str, profile: str)
     with read(engine) as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _verdict(row)
+
+
+def is_too_little_history(verdict: Verdict) -> bool:
+    """Whether a promotion was refused because nothing could be trained on so few rows."""
+    return not verdict.passed and any(r.startswith(HISTORY) for r in verdict.reasons)
 
 
 def _is_recorded(connection: Connection, verdict: Verdict) -> bool:

@@ -36,6 +36,11 @@ from trading_assets.models.champions import Champion, ChampionStore
 from trading_assets.models.checks import check_label_rule
 from trading_assets.models.profiles import active_profiles, costs
 from trading_assets.models.staleness import age_hours, confirmed_at
+from trading_assets.models.verdicts import (
+    VerdictKind,
+    is_too_little_history,
+    latest_verdict,
+)
 from trading_assets.rules.check import CheckOutcome, blocking_failures
 from trading_assets.rules.decision import (
     Action,
@@ -164,7 +169,7 @@ class _Producer:
         signal = _on_candle(blank, series)
         champion = self.champions.current(market, profile.name)
         if champion is None:
-            return _hold(signal, Reason.NO_CHAMPION, "no model has passed the gate yet")
+            return self._without_champion(signal)
         signal = self._with_model(signal, champion)
         closing = slot_start - interval.duration
         if signal.candle_time != closing:
@@ -178,6 +183,16 @@ class _Producer:
             return self._decide(signal, profile, champion, series, candle_checks)
         except NotEnoughHistory as exc:
             return _hold(signal, Reason.NOT_ENOUGH_HISTORY, str(exc))
+
+    def _without_champion(self, signal: Signal) -> Signal:
+        """HOLD, with what the last training said of itself, if there was one."""
+        verdict = latest_verdict(self.engine, VerdictKind.PROMOTION, signal.market, signal.profile)
+        if verdict is None:
+            return _hold(signal, Reason.NO_CHAMPION, "no model has been trained yet")
+        said = "; ".join(verdict.reasons)
+        if is_too_little_history(verdict):
+            return _hold(signal, Reason.NOT_ENOUGH_HISTORY, said)
+        return _hold(signal, Reason.NO_CHAMPION, f"no model has passed the gate yet: {said}")
 
     def _decide(
         self,

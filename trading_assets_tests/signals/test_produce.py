@@ -26,6 +26,7 @@ from trading_assets.features.matrix import feature_matrix
 from trading_assets.features.sequences import design_matrix, make_sequences
 from trading_assets.models.model import ClassReturns, Model
 from trading_assets.models.trained import Trained
+from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.rules.decision import Action, Reason
 from trading_assets.settings import SequenceView
 from trading_assets.signals.prediction import latest_sigma, predict
@@ -218,6 +219,24 @@ def test_without_a_champion_the_answer_is_hold_and_the_run_does_not_fail(made: D
     assert made.produce().inserted == ()
     made.clock.advance(HOUR)
     assert len(made.produce().inserted) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("history: 7.0 days of usable rows (2029), it takes 60.0 days", Reason.NOT_ENOUGH_HISTORY),
+        ("log_loss: 1.02 x the class prior's", Reason.NO_CHAMPION),
+    ],
+)
+def test_without_a_champion_the_signal_says_what_the_last_training_said(
+    made: Desk, said: str, reason: Reason
+) -> None:
+    refused = Verdict(VerdictKind.PROMOTION, BTC, "swing", False, (said,), made.clock.now())
+    record_verdict(made.engine, refused)
+    btc, eth = made.produce().rows
+    assert (btc.reason, eth.reason) == (reason, Reason.NO_CHAMPION)
+    assert said in btc.detail
+    assert eth.detail == "no model has been trained yet"
 
 
 def test_both_profiles_are_asked_and_the_traded_one_first(tmp_path: Path) -> None:
