@@ -26,6 +26,8 @@ from trading_assets.world import World
 _RESEARCH = "trading_assets.orchestration.research"
 # Dagster's event lines end in "<step> - STEP_SUCCESS - Finished execution of step ... in 1.2s."
 _STEP = re.compile(r" - (?P<step>\S+) - STEP_(?P<what>SUCCESS|FAILURE) - (?P<text>.*)")
+# Our errors in a stack trace, without the path to their class.
+_OWN_ERROR = re.compile(r"^trading_assets\.errors\.(?P<said>\w+: .+)$", re.MULTILINE)
 _TOOK = re.compile(r" in ([\d.]+m?s|\d+m\d+s)")
 START_PATIENCE_SECONDS = 60.0
 
@@ -115,8 +117,8 @@ def _followed(
                 say(f"{name}: {told}")
     if process.returncode == 0:
         return True
-    say(f"!! {name}: failed (exit code {process.returncode}), the end of {log}:")
-    say("\n".join(f"   | {line}" for line in _last_lines(log)))
+    say(f"!! {name}: failed (exit code {process.returncode}), from {log}:")
+    say("\n".join(f"   | {line}" for line in failure_lines(log.read_text(errors="replace"))))
     return False
 
 
@@ -132,8 +134,10 @@ def step_words(line: str) -> str | None:
     return f"{step} done" + (f" in {took[1]}" if took else "")
 
 
-def _last_lines(log: Path, count: int = 8) -> list[str]:
-    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+def failure_lines(text: str, count: int = 8) -> list[str]:
+    """What went wrong, of a command's whole output: our own errors, each once, else its end."""
+    said = [found["said"] for found in _OWN_ERROR.finditer(text)]
+    return list(dict.fromkeys(said)) or text.splitlines()[-count:]
 
 
 @contextmanager
@@ -177,7 +181,7 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path, clock: C
     deadline = clock.now().timestamp() + START_PATIENCE_SECONDS
     while not answers(port):
         if process.poll() is not None or clock.now().timestamp() > deadline:
-            tail = "\n".join(_last_lines(log))
+            tail = "\n".join(failure_lines(log.read_text(errors="replace")))
             raise EnvironmentProblem(f"the paper exchange did not start; its log {log}:\n{tail}")
         clock.sleep(0.2)
 

@@ -9,7 +9,12 @@ import pytest
 
 from trading_assets.commands import services, signal_table
 from trading_assets.commands.dagster_web import RunLine
-from trading_assets.commands.materialize import dagster_command, step_words, training_selection
+from trading_assets.commands.materialize import (
+    dagster_command,
+    failure_lines,
+    step_words,
+    training_selection,
+)
 from trading_assets.commands.run import (
     require_served_mode,
     runs_in_words,
@@ -248,3 +253,14 @@ def test_steps_are_told_from_dagsters_log() -> None:
     failed = done.replace("STEP_SUCCESS", "STEP_FAILURE")
     assert step_words(failed) == "scalp/labels FAILED"
     assert step_words("something else") is None
+
+
+def test_a_failed_command_is_told_by_our_own_errors_or_else_by_its_end() -> None:
+    log = """... STEP_FAILURE - Execution of step "x" failed.
+trading_assets.errors.NotEnoughHistory: KRW-SOL scalp: 7.0 days, it takes 60.0 days
+  File "assets.py", line 262, in challenger
+trading_assets.errors.NotEnoughHistory: KRW-SOL scalp: 7.0 days, it takes 60.0 days
+Error: Materialization failed.
+"""
+    assert failure_lines(log) == ["NotEnoughHistory: KRW-SOL scalp: 7.0 days, it takes 60.0 days"]
+    assert failure_lines("one\ntwo\nthree\n", count=2) == ["two", "three"]
