@@ -1,0 +1,168 @@
+"""What must be done now, halting and resuming."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from trading_assets.database import read
+from trading_assets.exchange.model import OrderRequest, OrderType, Side, TimeInForce
+from trading_assets.rules.exits import ExitPlan
+from trading_assets.trading import booking, halts, leases, ledger, records
+from trading_assets.trading.emergency import (
+    Emergency,
+    Kind,
+    Remedy,
+    Scene,
+    emergencies,
+    halt,
+    read_scene,
+    resume,
+)
+from trading_assets.trading.halts import Halt
+from trading_assets.trading.leases import Lease
+from trading_assets.trading.states import OrderReason, PositionState
+from trading_assets_tests.trading.fake_exchange import (
+    BTC,
+    FakeExchange,
+    FakePrices,
+    fake_floor,
+    stepped,
+)
+from trading_assets_tests.trading.ledger_world import (
+    EIGHT_SECONDS,
+    NOW,
+    bought,
+    entered,
+    lease_of,
+)
+
+LATER = NOW + EIGHT_SECONDS
+PLAN = ExitPlan(Decimal(980), Decimal(1020), NOW + timedelta(minutes=30))
+
+
+@pytest.fixture
+def lease(books_engine: Engine) -> Lease:
+    return lease_of(books_engine)
+
+
+@pytest.fixture
+def held(books_engine: Engine, lease: Lease) -> Scene:
+    """A guarded position of 10 coins."""
+    position = bought(books_engine, lease, fee="0")
+    ledger.arm(books_engine, lease, position.id, PLAN, NOW)
+    return read_scene(books_engine)
+
+
+def kinds(found: tuple[Emergency, ...]) -> list[Kind]:
+    return [emergency.kind for emergency in found]
+
+
+def test_a_guarded_position_is_no_emergency(held: Scene) -> None:
+    assert emergencies(held, NOW) == ()
+    assert emergencies(held, LATER - timedelta(microseconds=1)) == ()
+
+
+def test_a_position_whose_lease_ran_out_is_to_be_taken_over(held: Scene) -> None:
+    (found,) = emergencies(held, LATER)
+    assert (found.kind, found.remedy) == (Kind.UNGUARDED_POSITION, Remedy.TAKE_OVER)
+    assert (found.market, found.lost_token) == (BTC, 1)
+
+
+def test_a_position_that_was_never_guarded_is_to_be_taken_over(held: Scene) -> None:
+    (found,) = emergencies(replace(held, leases={}), NOW)
+    assert (found.kind, found.lost_token) == (Kind.UNGUARDED_POSITION, 0)
+
+
+def test_an_order_that_nobody_settles_is_to_be_taken_over(
+    books_engine: Engine, lease: Lease
+) -> None:
+    intent = entered(books_engine, lease)
+    booking.mark_sent(books_engine, lease, intent.identifier, NOW)
+    scene = replace(read_scene(books_engine), positions=())
+    assert kinds(emergencies(scene, NOW)) == []
+    assert kinds(emergencies(scene, LATER)) == [Kind.ORPHANED_ORDER]
+
+
+def test_an_order_is_told_after_two_minutes_of_unknown(books_engine: Engine, lease: Lease) -> None:
+    intent = entered(books_engine, lease)
+    booking.mark_sent(books_engine, lease, intent.identifier, NOW)
+    booking.mark_unknown(books_engine, lease, intent.identifier, now=NOW, detail="timeout")
+    two_minutes = timedelta(minutes=2)
+    leases.renew(books_engine, lease, now=NOW, duration=timedelta(minutes=5))
+    scene = read_scene(books_engine)
+    assert kinds(emergencies(scene, NOW + two_minutes - timedelta(seconds=1))) == []
+    assert kinds(emergencies(scene, NOW + two_minutes)) == [Kind.UNKNOWN_ORDER]
+
+
+def test_a_guard_that_lives_and_judges_no_price_is_told(held: Scene) -> None:
+    half_a_minute = NOW + timedelta(seconds=30)
+    status = replace(held.leases[BTC], expires_at=half_a_minute + EIGHT_SECONDS)
+    blind = replace(held, leases={BTC: status})
+    assert kinds(emergencies(blind, half_a_minute - timedelta(seconds=1))) == []
+    assert kinds(emergencies(blind, half_a_minute)) == [Kind.BLIND_GUARD]
+    seeing = replace(status, progress_at=half_a_minute - timedelta(seconds=1))
+    assert emergencies(replace(held, leases={BTC: seeing}), half_a_minute) == ()
+
+
+def test_a_position_left_after_a_minute_of_halt_is_told_after_the_takeover(held: Scene) -> None:
+    on = Halt(1, NOW, "by_hand", "test", None, None)
+    found = emergencies(replace(held, halt=on), NOW + timedelta(minutes=1))
+    assert kinds(found) == [Kind.UNGUARDED_POSITION, Kind.HALTED_WITH_POSITION]
+
+
+def test_a_short_account_is_told(held: Scene) -> None:
+    (found,) = emergencies(replace(held, missing="1 of 10 KRW-BTC"), NOW)
+    assert (found.kind, found.market) == (Kind.ACCOUNT_SHORT, None)
+
+
+def test_a_halt_takes_over_sells_cancels_ours_and_leaves_a_persons_orders(
+    books_engine: Engine, held: Scene
+) -> None:
+    exchange = FakeExchange(stepped())
+    exchange.clock.advance(EIGHT_SECONDS)
+    exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+    exchange.rests = True
+    ours = f"ta-{'0' * 40}"
+    for identifier in (ours, "by-hand"):
+        exchange.make(
+            OrderRequest(
+                BTC,
+                Side.BID,
+                OrderType.LIMIT,
+                identifier,
+                volume=Decimal(1),
+                price=Decimal(900),
+                time_in_force=TimeInForce.POST_ONLY,
+            )
+        )
+    exchange.rests = False
+    floor = fake_floor(books_engine, exchange, FakePrices(exchange.clock, [(0, "1000")]))
+
+    done = halt(floor, "person", detail="test")
+
+    assert (done.sold, done.left_to_guards, done.problems) == ((BTC,), (), ())
+    assert exchange.cancels == [exchange.made[ours].uuid]
+    assert exchange.totals["BTC"] == 0
+    with read(books_engine) as connection:
+        (position,) = records.all_positions(connection)
+    assert position.state is PositionState.CLOSED
+    assert position.exit_reason is OrderReason.HALT
+
+
+def test_a_halt_leaves_positions_with_a_live_guard_to_it(books_engine: Engine, held: Scene) -> None:
+    exchange = FakeExchange(stepped())
+    done = halt(fake_floor(books_engine, exchange), "person", detail="test")
+    assert (done.sold, done.left_to_guards) == ((), (BTC,))
+    assert exchange.posts == []
+
+
+def test_a_resume_ends_the_halt(books_engine: Engine) -> None:
+    floor = fake_floor(books_engine, FakeExchange(stepped()))
+    assert not resume(floor, "person")
+    halts.halt(books_engine, reason="by_hand", detail="test", now=NOW)
+    assert resume(floor, "person")
+    with read(books_engine) as connection:
+        assert halts.active_halt(connection) is None
