@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.clock import SteppedClock
 from trading_assets.errors import DuplicatedIdentifier, OrderNotFound
+from trading_assets.exchange.amounts import cut_volume
 from trading_assets.exchange.api import Price, PriceSource, PriceStream, Quotation, StreamHealth
 from trading_assets.exchange.model import (
     Balance,
@@ -102,7 +103,7 @@ class FakeExchange:
     def make(self, request: OrderRequest) -> None:
         """The order as the exchange has it, traded at once."""
         volume = cast(Decimal, request.volume)
-        traded = NOTHING if self.rests else volume * self.share
+        traded = NOTHING if self.rests else cut_volume(volume * self.share)
         sign = 1 if request.side is Side.BID else -1
         self.totals["BTC"] += sign * traded
         self.totals["KRW"] -= sign * traded * self.price

@@ -1,0 +1,348 @@
+"""One run, one trade: from a signal to a closed position, and the ends in between."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from trading_assets.database import read, signals, write
+from trading_assets.errors import (
+    ExchangeUnavailable,
+    LedgerError,
+    OrderOutcomeUnknown,
+    OrderRejected,
+)
+from trading_assets.exchange.model import Instrument, Market, OrderType, Side, TimeInForce
+from trading_assets.rules.funnel import FunnelCode
+from trading_assets.settings import TradingMode
+from trading_assets.trading import booking, leases, records
+from trading_assets.trading.entry import entries_enabled, tick_at
+from trading_assets.trading.floor import Floor
+from trading_assets.trading.funnel import outcome_of
+from trading_assets.trading.reconcile import open_books
+from trading_assets.trading.states import IntentState, Leg, OrderReason, PositionState
+from trading_assets.trading.trade import TradeEnd, TradeReport, trade
+from trading_assets_tests.trading.fake_exchange import (
+    BTC,
+    FakeExchange,
+    FakePrices,
+    fake_floor,
+    stepped,
+)
+from trading_assets_tests.trading.ledger_world import (
+    EIGHT_SECONDS,
+    NOW,
+    bought,
+    check_books,
+    entered,
+    exit_of,
+    lease_of,
+)
+
+
+class Scene:
+    """A BUY signal at 1,000 KRW on an account of 1,000,000 KRW."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.exchange = FakeExchange(stepped())
+        self.prices = FakePrices(self.exchange.clock, [])
+        self.floor: Floor = fake_floor(engine, self.exchange, self.prices)
+        open_books(self.floor, "setup")
+        self.give_signal(1)
+
+    def give_signal(self, number: int, **changes: Any) -> None:
+        row: dict[str, Any] = {
+            "id": number,
+            "market": BTC,
+            "profile": "scalp",
+            "traded": True,
+            "created_at": NOW,
+            "expires_at": NOW + timedelta(minutes=5),
+            "p_buy": 0.65,
+            "decision": "BUY",
+            "reason": "buy",
+            "detail": "",
+            "ev_net": 0.01,
+            "close": Decimal(1000),
+            "stop_loss": Decimal("0.02"),
+            "take_profit": Decimal("0.02"),
+            "timeout_seconds": 1800,
+            "model_version": "v1",
+            "model_confirmed_at": NOW,
+        }
+        with write(self.engine) as connection:
+            connection.execute(signals.insert().values(**row | changes))
+
+    def change_signal(self, **changes: Any) -> None:
+        with write(self.engine) as connection:
+            connection.execute(signals.update().values(**changes))
+
+    def trade(self, *script: tuple[float, str | None], signal_id: int | None = 1) -> TradeReport:
+        self.prices.script = list(script)
+        return trade(self.floor, BTC, "run-1", signal_id=signal_id)
+
+    def code(self) -> FunnelCode:
+        with read(self.engine) as connection:
+            check_books(connection)
+            outcome = outcome_of(connection, 1)
+        assert outcome is not None
+        return outcome.code
+
+    def lease_is_free(self) -> bool:
+        with read(self.engine) as connection:
+            status = leases.status_of(connection, BTC)
+        return status is not None and status.released_at is not None
+
+
+@pytest.fixture
+def scene(books_engine: Engine) -> Scene:
+    return Scene(books_engine)
+
+
+def test_a_signal_becomes_a_position_that_is_left_at_its_take(scene: Scene) -> None:
+    """7 % of 1,000,000 KRW at the limit of 1,001 x 1.002 = 1,003.002, so 1,003: 69.79062811 coins.
+    Bought at 1,000: the take lies at 1,020."""
+    report = scene.trade((0, "1000"), (1, "1020"))
+    assert report.end is TradeEnd.LEFT
+    position = report.position
+    assert position is not None
+    assert position.bought_volume == Decimal("69.79062811")
+    assert position.stop_price == 980
+    assert position.take_price == 1020
+    assert position.deadline == NOW + timedelta(minutes=30)
+    assert position.exit_reason is OrderReason.TAKE_PROFIT
+    assert scene.code() is FunnelCode.TRADED
+    assert scene.lease_is_free()
+
+
+def test_an_entry_is_a_limit_ioc_that_was_tested_under_another_name(scene: Scene) -> None:
+    scene.trade((0, "1000"), (1, "1020"))
+    entry = scene.exchange.posts[0]
+    assert (entry.side, entry.ord_type, entry.time_in_force) == (
+        Side.BID,
+        OrderType.LIMIT,
+        TimeInForce.IOC,
+    )
+    assert entry.price == 1003
+    (test,) = scene.exchange.tests
+    assert test.identifier != entry.identifier
+    assert (test.volume, test.price) == (entry.volume, entry.price)
+
+
+def test_a_second_run_ends_at_the_lease(scene: Scene) -> None:
+    lease_of(scene.engine, holder="other")
+    assert scene.trade().end is TradeEnd.HELD_BY_ANOTHER
+    assert scene.exchange.posts == []
+
+
+def test_the_price_that_moved_is_refused(scene: Scene) -> None:
+    """1 % was expected at 1,000; at an ask of 1,012 nothing is left of it."""
+    report = scene.trade((0, "1011"))
+    assert report.end is TradeEnd.REFUSED
+    assert scene.code() is FunnelCode.PRICE_MOVED
+    assert scene.exchange.posts == []
+    assert scene.lease_is_free()
+
+
+def test_an_old_price_is_refused(scene: Scene) -> None:
+    def pass_time(step: str) -> None:
+        if step == "before write the entry's decision":
+            scene.exchange.clock.advance(timedelta(seconds=6))
+
+    object.__setattr__(scene.floor, "on_step", pass_time)
+    assert scene.trade((0, "1000")).end is TradeEnd.REFUSED
+    assert scene.code() is FunnelCode.PRICE_OLD
+
+
+@pytest.mark.parametrize(
+    ("listed", "code"),
+    [
+        ((), FunnelCode.MARKET_INACTIVE),
+        ((Market(BTC, warning=True, cautions=frozenset()),), FunnelCode.MARKET_WARNING),
+        (
+            (Market(BTC, warning=False, cautions=frozenset({"PRICE_FLUCTUATIONS"})),),
+            FunnelCode.MARKET_CAUTION,
+        ),
+    ],
+)
+def test_flags_of_the_market_are_refused(
+    scene: Scene, listed: tuple[Market, ...], code: FunnelCode
+) -> None:
+    scene.exchange.listed = listed
+    scene.trade((0, "1000"))
+    assert scene.code() is code
+
+
+def test_an_expired_signal_is_refused(scene: Scene) -> None:
+    scene.change_signal(expires_at=NOW)
+    scene.trade((0, "1000"))
+    assert scene.code() is FunnelCode.EXPIRED
+
+
+def test_a_replaced_signal_is_refused(scene: Scene) -> None:
+    scene.give_signal(2, decision="HOLD")
+    scene.trade((0, "1000"))
+    assert scene.code() is FunnelCode.SUPERSEDED
+
+
+def test_a_signal_that_asks_for_no_entry_is_an_error(scene: Scene) -> None:
+    scene.change_signal(decision="HOLD")
+    with pytest.raises(LedgerError, match="asks for no entry"):
+        scene.trade((0, "1000"))
+    assert scene.lease_is_free()
+
+
+def test_a_missing_coin_stops_the_entry(scene: Scene) -> None:
+    """Another market's 10 coins are in the ledger and not on the account."""
+    lease = lease_of(scene.engine, "KRW-ETH")
+    bought(scene.engine, lease, signal_id=9, fee="0")
+    scene.exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(0)}
+    scene.trade((0, "1000"))
+    assert scene.code() is FunnelCode.ACCOUNT_SHORT
+
+
+def test_an_entry_that_the_test_refuses_is_never_sent(scene: Scene) -> None:
+    scene.exchange.test_error = OrderRejected("no", "invalid_price_bid")
+    report = scene.trade((0, "1000"))
+    assert report.refusal is not None
+    assert report.refusal.detail == "the exchange's test refused it: no"
+    assert scene.exchange.posts == []
+    assert scene.code() is FunnelCode.STOPPED
+
+
+def test_an_entry_that_is_refused_gives_the_candidate_up(scene: Scene) -> None:
+    scene.exchange.outcomes = [(False, OrderRejected("no", "some_error"))]
+    assert scene.trade((0, "1000")).end is TradeEnd.REFUSED
+    assert scene.code() is FunnelCode.REJECTED
+
+
+def test_an_entry_without_a_fill_gives_the_candidate_up(scene: Scene) -> None:
+    scene.exchange.share = Decimal(0)
+    assert scene.trade((0, "1000")).end is TradeEnd.REFUSED
+    assert scene.code() is FunnelCode.NOT_FILLED
+
+
+def test_a_partial_entry_is_held_for_what_it_bought(scene: Scene) -> None:
+    scene.exchange.share = Decimal("0.5")
+
+    def whole(step: str) -> None:
+        if step == "after arm the position":
+            scene.exchange.share = Decimal(1)
+
+    object.__setattr__(scene.floor, "on_step", whole)
+    position = scene.trade((0, "1000"), (1, "980")).position
+    assert position is not None
+    assert position.sold_volume == position.bought_volume == Decimal("34.89531405")
+
+
+def test_an_exchange_that_cannot_be_asked_decides_nothing(scene: Scene) -> None:
+    scene.exchange.reading = ExchangeUnavailable("down")
+    with pytest.raises(ExchangeUnavailable):
+        scene.trade((0, "1000"))
+    with read(scene.engine) as connection:
+        assert outcome_of(connection, 1) is None
+    assert scene.lease_is_free()
+    scene.exchange.reading = None
+    assert scene.trade((0, "1000"), (1, "980")).end is TradeEnd.LEFT
+
+
+def test_a_takeover_with_nothing_to_do_ends(scene: Scene) -> None:
+    assert scene.trade(signal_id=None).end is TradeEnd.NOTHING_TO_DO
+
+
+def test_an_entry_that_was_never_sent_is_not_sent_by_the_successor(scene: Scene) -> None:
+    intent = entered(scene.engine, lease_of(scene.engine, holder="dead"))
+    scene.exchange.clock.advance(EIGHT_SECONDS)
+    assert scene.trade(signal_id=None).end is TradeEnd.NOTHING_TO_DO
+    assert scene.exchange.posts == []
+    assert scene.code() is FunnelCode.STOPPED
+    with read(scene.engine) as connection:
+        assert records.intent(connection, intent.identifier).state is IntentState.DROPPED
+
+
+def test_an_entry_that_may_have_been_sent_is_looked_for_and_not_sent_again(scene: Scene) -> None:
+    """Lost: UNKNOWN for a minute, then given up without a single post."""
+    lease = lease_of(scene.engine, holder="dead")
+    intent = entered(scene.engine, lease)
+    booking.mark_sent(scene.engine, lease, intent.identifier, NOW)
+    scene.exchange.clock.advance(EIGHT_SECONDS)
+    assert scene.trade(signal_id=None).end is TradeEnd.NOTHING_TO_DO
+    assert scene.exchange.posts == []
+    assert scene.code() is FunnelCode.ORDER_LOST
+    assert scene.exchange.clock.now() >= NOW + EIGHT_SECONDS + timedelta(seconds=60)
+
+
+def test_an_entry_that_was_filled_is_armed_and_guarded_by_the_successor(scene: Scene) -> None:
+    lease = lease_of(scene.engine, holder="dead")
+    intent = entered(scene.engine, lease)
+    booking.mark_sent(scene.engine, lease, intent.identifier, NOW)
+    scene.exchange.make(intent.request)
+    scene.exchange.clock.advance(EIGHT_SECONDS)
+    report = scene.trade((0, "1000"), (1, "980"), signal_id=None)
+    assert report.position is not None
+    assert report.position.exit_reason is OrderReason.STOP_LOSS
+    assert scene.code() is FunnelCode.TRADED
+
+
+def test_an_exit_that_may_have_been_sent_is_sent_again_under_its_name(scene: Scene) -> None:
+    lease = lease_of(scene.engine, holder="dead")
+    position = bought(scene.engine, lease, fee="0")
+    scene.exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+    intent = exit_of(scene.engine, lease, position)
+    scene.exchange.clock.advance(EIGHT_SECONDS)
+    scene.trade(signal_id=None)
+    assert [p.identifier for p in scene.exchange.posts] == [intent.identifier]
+    with read(scene.engine) as connection:
+        assert records.position(connection, position.id).state is PositionState.CLOSED
+
+
+def test_an_entry_whose_answer_was_lost_is_one_order(scene: Scene) -> None:
+    scene.exchange.outcomes = [(True, OrderOutcomeUnknown("timeout"))]
+    scene.trade((0, "1000"), (1, "980"))
+    entries = [p for p in scene.exchange.posts if p.side is Side.BID]
+    assert len(entries) == 1
+    with read(scene.engine) as connection:
+        (position,) = records.all_positions(connection)
+        assert len(records.intents_of(connection, position.id, Leg.ENTRY)) == 1
+
+
+def test_ending_a_run_from_outside_sends_nothing_and_frees_the_lease(scene: Scene) -> None:
+    def end(step: str) -> None:
+        if step == "after arm the position":
+            raise KeyboardInterrupt
+
+    object.__setattr__(scene.floor, "on_step", end)
+    with pytest.raises(KeyboardInterrupt):
+        scene.trade((0, "1000"))
+    assert [p.side for p in scene.exchange.posts] == [Side.BID]
+    assert scene.lease_is_free()
+    with read(scene.engine) as connection:
+        (position,) = records.live_positions(connection)
+    assert position.state is PositionState.OPEN
+
+
+def test_live_entries_need_the_switch(scene: Scene) -> None:
+    settings = scene.floor.settings
+    live = settings.model_copy(update={"trading_mode": TradingMode.LIVE})
+    assert entries_enabled(settings)
+    assert not entries_enabled(live)
+    assert not entries_enabled(live.model_copy(update={"enable_live_orders": "yes"}))
+    assert entries_enabled(live.model_copy(update={"enable_live_orders": "i-accept-the-risk"}))
+
+
+def test_the_markets_own_tick_counts_in_its_band_only(scene: Scene) -> None:
+    """At 1,500 the table says 1 KRW; the market says 0.5 there. At 5,000 the table's 5 counts."""
+    tick = tick_at(Instrument("KRW-USDT", "KRW", Decimal("0.5")), Decimal(1500))
+    assert tick(Decimal(1400)) == Decimal("0.5")
+    assert tick(Decimal(5000)) == 5
+
+
+def test_every_candidate_has_one_row(scene: Scene) -> None:
+    scene.trade((0, "1000"), (1, "980"))
+    with read(scene.engine) as connection:
+        count = connection.execute(sa.text("SELECT count(*) FROM funnel")).scalar_one()
+    assert count == 1
