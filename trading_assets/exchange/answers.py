@@ -6,7 +6,6 @@ or 0 instead. Extra fields are tolerated. Not here: requests, status codes (refu
 (raw_candles.py).
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -31,13 +30,13 @@ from trading_assets.exchange.model import (
     SmpType,
     TimeInForce,
 )
+from trading_assets.exchange.strict_json import SHOWN, parse_json, show
 
 Row = dict[str, Any]
 
 # Sane amounts lie far within; without a bound, 1e999999 in plain digits would fill the memory.
 _LARGEST_EXPONENT = 40
 _MOST_DIGITS = 60
-_SHOWN = 80
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,23 +45,8 @@ _E = TypeVar("_E", bound=StrEnum)
 
 
 def exact_json(body: bytes, about: str) -> Any:
-    """The JSON value of `body`, fractions as Decimal. Raises MalformedAnswer.
-
-    NaN, Infinity and repeated keys are refused: Python's parser would accept them.
-    """
-    try:
-        return json.loads(
-            body.decode("utf-8"),
-            parse_float=Decimal,
-            parse_constant=_no_constant,
-            object_pairs_hook=_unique_keys,
-        )
-    except (ValueError, ArithmeticError, RecursionError) as exc:
-        begins = body[:_SHOWN].decode("utf-8", errors="replace")
-        raise MalformedAnswer(
-            f"{about}: the answer must be JSON, was {len(body)} bytes that begin with "
-            f"{begins!r} ({_short(str(exc))})"
-        ) from exc
+    """The JSON value of `body`, fractions as Decimal. Raises MalformedAnswer."""
+    return parse_json(body, about, parse_float=Decimal)
 
 
 # --- quotation ------------------------------------------------------------------------------
@@ -303,7 +287,7 @@ def _as_asked(
     missing = [market for market in markets if market not in by_code]
     if missing:
         raise MalformedAnswer(
-            f"{about}: {', '.join(missing)} is missing, there are {_show(sorted(by_code))}"
+            f"{about}: {', '.join(missing)} is missing, there are {show(sorted(by_code))}"
         )
     return tuple(by_code[market] for market in markets)
 
@@ -318,7 +302,7 @@ def _built(place: str, build: Callable[[], _T]) -> _T:
 
 def _field(row: Row, name: str, place: str) -> Any:
     if name not in row:
-        raise MalformedAnswer(f"{place}: {name} is missing, there are {_show(sorted(row))}")
+        raise MalformedAnswer(f"{place}: {name} is missing, there are {show(sorted(row))}")
     return row[name]
 
 
@@ -354,7 +338,7 @@ def _amount(row: Row, name: str, place: str) -> Decimal:
     """An amount, which REST sends as text and streams as a number; never below 0."""
     found = _field(row, name, place)
     if isinstance(found, str):
-        is_amount = len(found) <= _SHOWN and _NUMBER.fullmatch(found) is not None
+        is_amount = len(found) <= SHOWN and _NUMBER.fullmatch(found) is not None
     else:
         is_amount = isinstance(found, Decimal | int) and not isinstance(found, bool)
     if not is_amount:
@@ -405,40 +389,15 @@ def _perhaps_word(kind: type[_E], row: Row, name: str, place: str) -> _E | None:
 
 def _object(found: Any, place: str) -> Row:
     if not isinstance(found, dict):
-        raise MalformedAnswer(f"{place}: must be an object, was {_show(found)}")
+        raise MalformedAnswer(f"{place}: must be an object, was {show(found)}")
     return found
 
 
 def _list(found: Any, place: str) -> list[Any]:
     if not isinstance(found, list):
-        raise MalformedAnswer(f"{place}: must be a list, was {_show(found)}")
+        raise MalformedAnswer(f"{place}: must be a list, was {show(found)}")
     return found
 
 
 def _refuse(place: str, name: str, value: object, rule: str) -> NoReturn:
-    raise MalformedAnswer(f"{place}: {name} = {_show(value)} {rule}")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> Row:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ValueError(f"the keys {twice} appear twice in one object")
-    return found
-
-
-def _show(value: object) -> str:
-    """`value` as JSON would show it, short."""
-    try:
-        return _short(json.dumps(value, ensure_ascii=False, default=str))
-    except (ValueError, RecursionError):
-        return f"a {type(value).__name__} too large to show"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    raise MalformedAnswer(f"{place}: {name} = {show(value)} {rule}")

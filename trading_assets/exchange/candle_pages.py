@@ -44,8 +44,8 @@ from trading_assets.exchange.raw_candles import (
     RawCandle,
     candles_of,
     markets_of,
-    parse_json,
 )
+from trading_assets.exchange.strict_json import parse_json
 from trading_assets.settings import LOOPBACK_HOSTS, UPBIT_URL, Settings
 
 MAX_CANDLES: Final = 200

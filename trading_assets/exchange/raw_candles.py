@@ -5,7 +5,6 @@ and market/all) are applied to the raw JSON: shapes, types, numbers, times, orde
 the value and the rule. Not here: requests, retries, pyupbit.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from trading_assets.errors import ImpossibleCandle, MalformedAnswer
 from trading_assets.exchange.model import Interval
+from trading_assets.exchange.strict_json import parse_json, show
 
 # The exchange's clock may be ahead of ours by so much before a candle counts as a future one.
 CLOCK_TOLERANCE = timedelta(seconds=10)
@@ -22,7 +22,6 @@ CLOCK_TOLERANCE = timedelta(seconds=10)
 _KST_AHEAD = timedelta(hours=9)
 _MARKET = re.compile(r"[A-Z0-9]{1,15}-[A-Z0-9]{1,15}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
-_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +51,16 @@ class PageRequest:
         return f"{self.market} {self.interval} candles before {self.to.isoformat()}"
 
 
-def parse_json(body: bytes, about: str) -> Any:
-    """The JSON value of `body`. Raises MalformedAnswer showing how the text begins.
-
-    NaN, Infinity and repeated keys are refused: Python's parser would accept them.
-    """
-    try:
-        return json.loads(
-            body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique_keys
-        )
-    except (ValueError, RecursionError) as exc:
-        begins = body[:_SHOWN].decode("utf-8", errors="replace")
-        raise MalformedAnswer(
-            f"{about}: the answer must be JSON, was {len(body)} bytes that begin with "
-            f"{begins!r} ({_short(str(exc))})"
-        ) from exc
-
-
 def markets_of(body: bytes) -> tuple[str, ...]:
     """The market codes of a market/all answer. Raises MalformedAnswer."""
     found = parse_json(body, "market/all")
     if not isinstance(found, list) or not found:
-        raise MalformedAnswer(f"market/all: must be a list with markets, was {_show(found)}")
+        raise MalformedAnswer(f"market/all: must be a list with markets, was {show(found)}")
     codes = []
     for row in found:
         code = row.get("market") if isinstance(row, dict) else row
         if not isinstance(row, dict) or not isinstance(code, str) or not _MARKET.fullmatch(code):
-            raise MalformedAnswer(f"market/all: market must be like KRW-BTC, was {_show(code)}")
+            raise MalformedAnswer(f"market/all: market must be like KRW-BTC, was {show(code)}")
         codes.append(code)
     return tuple(codes)
 
@@ -91,7 +73,7 @@ def candles_of(body: bytes, asked: PageRequest) -> tuple[RawCandle, ...]:
     """
     rows = parse_json(body, str(asked))
     if not isinstance(rows, list):
-        raise MalformedAnswer(f"{asked}: the answer must be a list, was {_show(rows)}")
+        raise MalformedAnswer(f"{asked}: the answer must be a list, was {show(rows)}")
     if len(rows) > asked.count:
         raise MalformedAnswer(f"{asked}: at most {asked.count} rows were asked, got {len(rows)}")
     candles = tuple(_candle(row, number, asked) for number, row in enumerate(rows))
@@ -101,7 +83,7 @@ def candles_of(body: bytes, asked: PageRequest) -> tuple[RawCandle, ...]:
 
 def _candle(row: Any, number: int, asked: PageRequest) -> RawCandle:
     if not isinstance(row, dict):
-        raise MalformedAnswer(f"{asked}: row {number} must be an object, was {_show(row)}")
+        raise MalformedAnswer(f"{asked}: row {number} must be an object, was {show(row)}")
     place = f"{asked}: row {number}"
     _equal(row, "market", asked.market, place)
     if asked.interval is not Interval.D1:
@@ -168,7 +150,7 @@ def _check_order(candles: Iterable[RawCandle], asked: PageRequest) -> None:
 
 def _field(row: dict[str, Any], name: str, place: str) -> Any:
     if name not in row:
-        raise MalformedAnswer(f"{place}: {name} is missing, there are {_show(sorted(row))}")
+        raise MalformedAnswer(f"{place}: {name} is missing, there are {show(sorted(row))}")
     return row[name]
 
 
@@ -216,33 +198,8 @@ def _amount(row: dict[str, Any], name: str, where: str) -> float:
 
 
 def _malformed(place: str, name: str, value: object, rule: str) -> NoReturn:
-    raise MalformedAnswer(f"{place}: {name} = {_show(value)} {rule}")
+    raise MalformedAnswer(f"{place}: {name} = {show(value)} {rule}")
 
 
 def _impossible(place: str, name: str, value: object, rule: str) -> NoReturn:
-    raise ImpossibleCandle(f"{place}: {name} = {_show(value)} {rule}")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ValueError(f"the keys {twice} appear twice in one object")
-    return found
-
-
-def _show(value: object) -> str:
-    """`value` as JSON would show it, short."""
-    try:
-        return _short(json.dumps(value, ensure_ascii=False, default=str))
-    except (ValueError, RecursionError):
-        return f"a {type(value).__name__} too large to show"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    raise ImpossibleCandle(f"{place}: {name} = {show(value)} {rule}")
