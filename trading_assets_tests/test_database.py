@@ -1,5 +1,6 @@
 """Column types, transactions and the world marker of the database."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -61,9 +62,7 @@ def _round_trip(engine: sa.Engine, column: sa.Column[object], value: object) -> 
 
 
 @given(
-    st.decimals(
-        min_value=Decimal("-1e20"), max_value=Decimal("1e20"), allow_nan=False, places=18
-    )
+    st.decimals(min_value=Decimal("-1e20"), max_value=Decimal("1e20"), allow_nan=False, places=18)
 )
 def test_an_exact_decimal_comes_back_digit_for_digit(engine: sa.Engine, amount: Decimal) -> None:
     assert _round_trip(engine, _values.c.amount, amount) == amount
@@ -118,40 +117,35 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> N
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path / 'a.sqlite'}")
     prepare(engine, _world(tmp_path))
-    with pytest.raises(RuntimeError, match="in the middle"), write(engine) as connection:
-        connection.execute(heartbeats.insert().values(name="a", beat_at=NOW, detail=""))
-        raise RuntimeError("in the middle")
+
+    def interrupted() -> None:
+        with write(engine) as connection:
+            connection.execute(heartbeats.insert().values(name="a", beat_at=NOW, detail=""))
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        interrupted()
     with read(engine) as connection:
         assert connection.execute(sa.select(heartbeats)).all() == []
 
 
 def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
-    import threading
-
     url = f"sqlite:///{tmp_path / 'a.sqlite'}"
     prepare(connect(url), _world(tmp_path))
-    failures: list[BaseException] = []
 
     def beat(name: str) -> None:
         engine = connect(url)
-        try:
-            for i in range(50):
-                with write(engine) as connection:
-                    # A read before the write is what makes a deferred transaction fail.
-                    connection.execute(sa.select(heartbeats)).all()
-                    connection.execute(heartbeats.delete().where(heartbeats.c.name == name))
-                    connection.execute(
-                        heartbeats.insert().values(name=name, beat_at=NOW, detail=str(i))
-                    )
-        except BaseException as exc:
-            failures.append(exc)
+        for i in range(50):
+            with write(engine) as connection:
+                # A read before the write is what makes a deferred transaction fail.
+                connection.execute(sa.select(heartbeats)).all()
+                connection.execute(heartbeats.delete().where(heartbeats.c.name == name))
+                connection.execute(
+                    heartbeats.insert().values(name=name, beat_at=NOW, detail=str(i))
+                )
 
-    threads = [threading.Thread(target=beat, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(beat, "abcd"))  # raises what a writer raised
     with read(connect(url)) as connection:
         rows = connection.execute(sa.select(heartbeats.c.name, heartbeats.c.detail)).all()
     assert sorted(map(tuple, rows)) == [(n, "49") for n in "abcd"]
