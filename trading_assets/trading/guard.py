@@ -22,7 +22,7 @@ from trading_assets.errors import (
 )
 from trading_assets.exchange import price_units
 from trading_assets.exchange.api import Price, PriceStream
-from trading_assets.exchange.model import MarketRules, OrderRequest, OrderType, Side
+from trading_assets.exchange.model import MarketRules, OrderRequest, OrderType, Side, TimeInForce
 from trading_assets.rules.exits import ExitPlan, exit_reason
 from trading_assets.trading import books, halts, ledger, records
 from trading_assets.trading.account import baseline
@@ -139,6 +139,10 @@ class Guard:
             closed = self._closed_as_dust(position)
             if closed is not None:
                 return closed
+            if tries >= _ALERT_AFTER and not self._would_be_taken(position, limit):
+                limit = self._limit(position.market) if limit is None else None
+                pauses.pause()
+                continue
             ended = self._sold(position, reason, limit)
             position = self._read(position.id)
             if position.state is not PositionState.OPEN:
@@ -203,10 +207,39 @@ class Guard:
 
     def _next_limit(self, ended: Intent, limit: Decimal | None) -> Decimal | None:
         """After a refused market sell a limit IOC, after a refused limit the market again."""
-        price = self.prices.latest(ended.market)
-        if ended.state is not IntentState.REJECTED or limit is not None or price is None:
+        if ended.state is not IntentState.REJECTED or limit is not None:
+            return None
+        return self._limit(ended.market)
+
+    def _limit(self, market: str) -> Decimal | None:
+        price = self.prices.latest(market)
+        if price is None:
             return None
         return price_units.floor_to_tick(price.quote.bid * (1 - _BELOW_BID))
+
+    def _would_be_taken(self, position: Position, limit: Decimal | None) -> bool:
+        """Whether the exchange's test takes such an exit: through a maintenance of hours, asking
+        costs nothing, and every order would be one more of the ledger's."""
+        try:
+            self._test(position, limit)
+        except TradingAssetsError as exc:
+            self.floor.tell(f"{position.market}: an exit would fail, {type(exc).__name__}: {exc}")
+            return False
+        return True
+
+    def _test(self, position: Position, limit: Decimal | None) -> None:
+        """Have the exchange check a sell of all that is held. Raises as Trading.test_order."""
+        request = OrderRequest(
+            market=position.market,
+            side=Side.ASK,
+            ord_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
+            identifier=f"{self.floor.knobs.order_prefix}-test-{uuid.uuid4().hex}",
+            volume=position.held_volume,
+            price=limit,
+            time_in_force=None if limit is None else TimeInForce.IOC,
+        )
+        with self.floor.step("test the order"):
+            self.floor.account.test_order(request)
 
     def _note_failure(self, position: Position, ended: Intent, tries: int) -> None:
         self.floor.tell(f"{position.market}: exit order {ended.identifier} ended as {ended.state}")
@@ -263,20 +296,10 @@ class Guard:
             self.outside = account.outside(position.market)
 
     def _test_an_exit(self, position: Position) -> None:
-        """Have the exchange check a sell of all that is held, without selling: a run that took
-        over learns so that its exit will be refused before it is needed."""
+        """A run that took over learns so that its exit will be refused before it is needed."""
         self.tested = True
-        identifier = f"{self.floor.knobs.order_prefix}-test-{uuid.uuid4().hex}"
-        request = OrderRequest(
-            market=position.market,
-            side=Side.ASK,
-            ord_type=OrderType.MARKET,
-            identifier=identifier,
-            volume=position.held_volume,
-        )
         try:
-            with self.floor.step("test the order"):
-                self.floor.account.test_order(request)
+            self._test(position, None)
         except (BadRequest, CredentialsRefused) as exc:
             self.floor.alert(
                 Severity.CRITICAL,

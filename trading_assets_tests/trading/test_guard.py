@@ -8,7 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.database import alerts, read, signals, write
-from trading_assets.errors import ExchangeUnavailable, LeaseLost, OrderRejected, UnderMinimum
+from trading_assets.errors import (
+    ExchangeMaintenance,
+    ExchangeUnavailable,
+    LeaseLost,
+    OrderRejected,
+    UnderMinimum,
+)
 from trading_assets.exchange.model import OrderType
 from trading_assets.rules.exits import ExitPlan
 from trading_assets.trading import books, halts, leases, ledger, records
@@ -185,6 +191,24 @@ def test_an_exit_that_fails_three_times_alerts_and_goes_on(held: Held) -> None:
     assert held.hold((0, "980")).state is PositionState.CLOSED
     assert len(held.exits()) == 6
     assert held.alert_kinds().count("exit_trouble") == 1
+
+
+def test_an_exit_through_a_maintenance_asks_and_orders_again_when_it_is_over(held: Held) -> None:
+    """Three orders are refused; for the next hour only tests are, then one order sells."""
+    held.exchange.outcomes = [(False, ExchangeMaintenance("market_offline"))] * 3
+    held.exchange.test_error = ExchangeMaintenance("market_offline")
+    sleep = held.exchange.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if held.exchange.clock.now() - NOW > timedelta(hours=1):
+            held.exchange.test_error = None
+
+    held.exchange.clock.sleep = slept  # type: ignore[method-assign]
+    assert held.hold((0, "980")).state is PositionState.CLOSED
+    assert len(held.exits()) == 4
+    # Pauses of 0.5, 1 and 2 s after the orders, 4 s and then 5 s between the tests.
+    assert 700 < len(held.exchange.tests) < 730
 
 
 def test_a_partial_exit_sells_the_rest_with_another_order(held: Held) -> None:
