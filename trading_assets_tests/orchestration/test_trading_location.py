@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.clock import SteppedClock
 from trading_assets.database import connect, heartbeats, prepare, read, signals, write
 from trading_assets.orchestration.trading import defs
+from trading_assets.orchestration.trading.schedules import HOURLY
 from trading_assets.orchestration.trading.sensors import trading_status_sensor
+from trading_assets.orchestration.trading.watch import pause_before
 from trading_assets.world import World
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -83,8 +86,54 @@ def test_a_tick_of_the_trading_location_loads_no_heavy_library() -> None:
     assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
 
 
+def test_a_tick_of_the_trading_sensor_loads_no_heavy_library() -> None:
+    loaded = _loaded_by(
+        "import trading_assets.orchestration.trading\n"
+        "import trading_assets.orchestration.trading.watch, trading_assets.trading.funnel\n"
+        "import trading_assets.exchange.upbit, trading_assets.orchestration.trading.checks"
+    )
+    assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
+
+
+def test_a_trade_run_waits_for_no_place_and_says_what_terminate_does() -> None:
+    job = defs.resolve_job_def("trade")
+    assert job.tags == {"dagster/max_retries": "0"}
+    assert job.executor_def is dg.in_process_executor
+    assert all(node.definition.pools == set() for node in job.nodes)
+    assert "Terminate stops the run, NOT the position" in (job.description or "")
+
+
+def test_the_lineage_goes_from_signals_to_positions() -> None:
+    graph = defs.resolve_asset_graph()
+    parents = {
+        key.to_user_string(): graph.get(key).parent_keys for key in graph.get_all_asset_keys()
+    }
+    assert parents["orders"] == {dg.AssetKey("signals")}
+    assert parents["fills"] == {dg.AssetKey("orders")}
+    assert parents["positions"] == {dg.AssetKey("fills")}
+
+
+def test_trading_acts_by_default_and_looks_around_every_hour() -> None:
+    assert {s.name for s in defs.sensors or ()} == {
+        "trading_sensor",
+        "emergency_sensor",
+        "reconcile_sensor",
+        "trading_status_sensor",
+    }
+    for sensor in defs.sensors or ():
+        assert isinstance(sensor, dg.SensorDefinition)
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert [s.cron_schedule for s in HOURLY] == ["7 * * * *", "37 * * * *"]
+
+
+@pytest.mark.parametrize(
+    ("takeovers", "seconds"), [(0, 0), (1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (99, 60)]
+)
+def test_takeovers_that_fail_are_repeated_ever_more_slowly(takeovers: int, seconds: int) -> None:
+    assert pause_before(takeovers) == timedelta(seconds=seconds)
+
+
 def test_the_status_sensor_runs_by_default_and_starts_nothing() -> None:
-    assert defs.sensors == [trading_status_sensor]
     assert trading_status_sensor.default_status is dg.DefaultSensorStatus.RUNNING
     assert not trading_status_sensor.targets
 

@@ -1,6 +1,34 @@
 """What trading watches. A sensor reads like a label; what it asks for lives in the domain."""
 
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
 import dagster as dg
+
+from trading_assets.orchestration.shared import tags
+from trading_assets.orchestration.trading.jobs import (
+    EMERGENCY_JOB,
+    RECONCILE_JOB,
+    TRADE_JOB,
+    emergency_job,
+    trade_job,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trading_assets.orchestration.trading.watch import Wanted
+
+# A takeover that has not begun to hold after this long is taken for dead.
+_TAKEOVER_STARTS_WITHIN = timedelta(seconds=60)
+_TAKEOVERS_COUNTED = timedelta(minutes=10)
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 @dg.sensor(
@@ -19,3 +47,136 @@ def trading_status_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     message = f"{live} live signal{'' if live == 1 else 's'}"
     beat(database, "trading_status_sensor", now, message)
     return dg.SkipReason(message)
+
+
+@dg.sensor(
+    job=trade_job,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    required_resource_keys={"clock", "database", "settings"},
+    description="Starts a trade run for each position that nobody holds, and for each BUY signal "
+    "of the traded profile that is undecided and not expired.",
+)
+def trading_sensor(
+    context: dg.SensorEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    from trading_assets.errors import CredentialsRefused
+    from trading_assets.exchange.upbit import account_keys
+    from trading_assets.orchestration.trading.watch import wanted_entries, wanted_takeovers
+    from trading_assets.trading.funnel import end_missed_candidates
+
+    resources = context.resources
+    database, settings, now = resources.database, resources.settings, resources.clock.now()
+    try:
+        account_keys(settings)
+    except CredentialsRefused as exc:
+        # Live mode without keys makes signals only; a failed tick every five seconds says no more.
+        yield dg.SkipReason(str(exc))
+        return
+    requests = [
+        request
+        for wanted in wanted_takeovers(database, now)
+        if (request := _takeover_request(context.instance, wanted, now)) is not None
+    ]
+    end_missed_candidates(database, now)
+    requests += [_entry_request(w) for w in wanted_entries(database, settings, now)]
+    yield from requests
+    if not requests:
+        yield dg.SkipReason("every position is held, and no signal asks for an entry")
+
+
+def _entry_request(wanted: "Wanted") -> dg.RunRequest:
+    return trade_request(wanted, f"signal {wanted.signal_id}")
+
+
+def _takeover_request(
+    instance: dg.DagsterInstance, wanted: "Wanted", now: "datetime"
+) -> dg.RunRequest | None:
+    """The next takeover of a market, None while the last may still begin.
+
+    A run key is used once for ever, so it carries the attempt too: a run that dies before it takes
+    the lease must be followed by another.
+    """
+    from trading_assets.orchestration.trading.watch import pause_before
+
+    market = {tags.MARKET: wanted.market}
+    every = instance.get_run_records(
+        dg.RunsFilter(job_name=TRADE_JOB, tags=market, created_after=now - _TAKEOVERS_COUNTED)
+    )
+    takeovers = [r for r in every if tags.LOST_TOKEN in r.dagster_run.tags]
+    same = [r for r in takeovers if r.dagster_run.tags[tags.LOST_TOKEN] == str(wanted.lost_token)]
+    for run in same:
+        under_way = run.dagster_run.status in _UNDER_WAY
+        if under_way and now - run.create_timestamp < _TAKEOVER_STARTS_WITHIN:
+            return None
+    if takeovers:
+        last = max(run.create_timestamp for run in takeovers)
+        if now - last < pause_before(len(takeovers)):
+            return None
+    attempt = f"{now:%Y-%m-%dT%H:%M:%S}" if same else "first"
+    return trade_request(wanted, f"takeover {wanted.market} {wanted.lost_token} {attempt}")
+
+
+def trade_request(wanted: "Wanted", run_key: str) -> dg.RunRequest:
+    """A run of `trade` as `wanted`."""
+    about = {
+        tags.MARKET: wanted.market,
+        tags.SIGNAL: wanted.signal_id,
+        tags.LOST_TOKEN: wanted.lost_token,
+        tags.MODEL_VERSION: wanted.model_version,
+        tags.MAX_RETRIES: 0,
+        tags.MAX_RUNTIME: int(wanted.longest.total_seconds()),
+    }
+    config = {"market": wanted.market, "signal_id": wanted.signal_id}
+    return dg.RunRequest(
+        run_key=run_key,
+        job_name=TRADE_JOB,
+        run_config={"ops": {"hold_trade": {"config": config}}},
+        tags={name: str(value) for name, value in about.items() if value is not None},
+    )
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    required_resource_keys={"clock", "database", "open_floor"},
+    description="Reconciles ledger and account once a minute while no trade run does so itself.",
+)
+def reconcile_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    from trading_assets.errors import TradingAssetsError
+    from trading_assets.trading.leases import all_leases
+    from trading_assets.trading.reconcile import open_books, reconcile
+
+    resources = context.resources
+    now = resources.clock.now()
+    if any(lease.is_live(now) for lease in all_leases(resources.database)):
+        return dg.SkipReason("a trade run holds a position and reconciles itself")
+    try:
+        floor = resources.open_floor(context.log.info)
+        open_books(floor, RECONCILE_JOB)
+        found = reconcile(floor, RECONCILE_JOB, look_at_orders=True)
+    except TradingAssetsError as exc:
+        # The exchange may be down; the next minute asks again, `doctor` tells what is wrong.
+        return dg.SkipReason(f"not reconciled: {exc}")
+    missing = found.account.missing or "nothing"
+    return dg.SkipReason(f"{len(found.adopted)} orders adopted, missing: {missing}")
+
+
+@dg.sensor(
+    job=emergency_job,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    required_resource_keys={"clock", "database"},
+    description="Starts an emergency check only when there is something to tell.",
+)
+def emergency_sensor(
+    context: dg.SensorEvaluationContext,
+) -> dg.RunRequest | dg.SkipReason:
+    from trading_assets.orchestration.trading.checks import urgent
+
+    now = context.resources.clock.now()
+    found = urgent(context.resources.database, now)
+    if not found:
+        return dg.SkipReason("all is well")
+    what = ",".join(sorted(f"{e.kind} {e.market}" for e in found))
+    return dg.RunRequest(run_key=f"{what} {now:%Y-%m-%dT%H}", job_name=EMERGENCY_JOB)

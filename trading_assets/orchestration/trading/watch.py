@@ -1,0 +1,89 @@
+"""Which trades should begin now: takeovers first, then entries. Reads the books, starts nothing.
+
+Here: the question of `trading_sensor`, answered without Dagster. Not here: what a trade does with
+its signal (`trading.trade`), and what a person must be told (`checks`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from trading_assets.database import read, signals
+from trading_assets.settings import Settings
+from trading_assets.trading.emergency import Remedy, Scene, emergencies, read_scene
+from trading_assets.trading.funnel import candidates
+
+# How long a run may take beyond the trade's own time: to enter, and to sell when selling is hard.
+SPARE = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A trade that should begin. signal_id: None to take over what `market` holds already.
+
+    lost_token: of the lease that the takeover follows. longest: what the run may last.
+    """
+
+    market: str
+    signal_id: int | None
+    lost_token: int | None
+    model_version: str | None
+    longest: timedelta
+    why: str
+
+
+def wanted_takeovers(engine: Engine, now: datetime) -> tuple[Wanted, ...]:
+    """Markets with a position or an order that nobody holds, whatever the settings name."""
+    scene = read_scene(engine)
+    return tuple(
+        _takeover(scene, e.market, e.lost_token, e.detail)
+        for e in emergencies(scene, now)
+        if e.remedy is Remedy.TAKE_OVER and e.market is not None
+    )
+
+
+def _takeover(scene: Scene, market: str, lost_token: int, why: str) -> Wanted:
+    held = next((p for p in scene.positions if p.market == market), None)
+    return Wanted(
+        market=market,
+        signal_id=None,
+        lost_token=lost_token,
+        model_version=None if held is None else held.model_version,
+        longest=SPARE + timedelta(seconds=0 if held is None else held.timeout_seconds),
+        why=why,
+    )
+
+
+def wanted_entries(engine: Engine, settings: Settings, now: datetime) -> tuple[Wanted, ...]:
+    """Undecided BUY signals of the traded profile, in markets of the settings that are free."""
+    ids = candidates(engine, now)
+    if not ids:
+        return ()
+    leases = read_scene(engine).leases
+    query = sa.select(signals).where(signals.c.id.in_(ids)).order_by(signals.c.id)
+    with read(engine) as connection:
+        rows = connection.execute(query).all()
+    return tuple(
+        Wanted(
+            market=row.market,
+            signal_id=row.id,
+            lost_token=None,
+            model_version=row.model_version,
+            longest=SPARE + timedelta(seconds=row.timeout_seconds),
+            why=f"signal {row.id} of {row.market} says BUY",
+        )
+        for row in rows
+        if row.market in settings.markets
+        and not (row.market in leases and leases[row.market].is_live(now))
+    )
+
+
+def pause_before(takeovers: int) -> timedelta:
+    """How long after the last takeover of a market the next may begin.
+
+    takeovers: of the market in the last ten minutes. None waits for the first; one that fails again
+    and again is started ever more slowly, at least once a minute.
+    """
+    return timedelta(seconds=0 if takeovers == 0 else min(60, 5 * 2 ** (takeovers - 1)))
