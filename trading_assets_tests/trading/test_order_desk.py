@@ -14,6 +14,7 @@ from trading_assets.errors import (
     ExchangeTimeout,
     ExchangeUnavailable,
     InsufficientFunds,
+    IpBlocked,
     LeaseLost,
     LedgerMismatch,
     OrderOutcomeUnknown,
@@ -292,3 +293,24 @@ def test_a_timeout_before_anything_was_sent_is_tried_again(
     exchange.outcomes = [(False, ExchangeTimeout("connect"))]
     assert desk.settle(order.identifier).state is IntentState.CLOSED
     assert len(exchange.made) == 1
+
+
+def test_an_exit_waits_a_block_out_and_is_then_found(
+    desk: OrderDesk, exchange: FakeExchange, books_engine: Engine, lease: Lease
+) -> None:
+    """The POST was answered by 418, which says nothing of the order; so are all reads for 60 s."""
+    position = bought(books_engine, lease, fee="0")
+    exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+    intent = exit_of(books_engine, lease, position)
+    exchange.make(intent.request)
+    exchange.reading = IpBlocked("418")
+    sleep = exchange.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if exchange.clock.now() - NOW >= MINUTE:
+            exchange.reading = None
+
+    exchange.clock.sleep = slept  # type: ignore[method-assign]
+    assert desk.settle(intent.identifier).state is IntentState.CLOSED
+    assert exchange.posts == []
