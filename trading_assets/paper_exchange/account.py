@@ -16,7 +16,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trading_assets.exchange.model import OrderState, OrderType, Side, SmpType, TimeInForce
+from trading_assets.exchange.model import OrderState, Side
+from trading_assets.paper_exchange.account_rows import (
+    SCHEMA,
+    balance_of,
+    order_of,
+    order_row,
+    trade_of,
+    trade_row,
+)
 from trading_assets.paper_exchange.exact import average, exactly, plain
 from trading_assets.paper_exchange.orders import OrderTerms, PaperBalance, PaperOrder, PaperTrade
 from trading_assets.paper_exchange.refusals import Refusal, duplicated_identifier
@@ -24,32 +32,6 @@ from trading_assets.paper_exchange.refusals import Refusal, duplicated_identifie
 STARTING_KRW = Decimal(10_000_000)
 FEE_RATE = Decimal("0.0005")
 _ZERO = Decimal(0)
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS balances (
-    currency TEXT PRIMARY KEY, balance TEXT NOT NULL, locked TEXT NOT NULL, average TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS identifiers (identifier TEXT PRIMARY KEY, sent_ms INTEGER NOT NULL)
-STRICT;
-CREATE TABLE IF NOT EXISTS orders (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, identifier TEXT UNIQUE,
-    market TEXT NOT NULL, side TEXT NOT NULL, ord_type TEXT NOT NULL, price TEXT, volume TEXT,
-    time_in_force TEXT, smp_type TEXT NOT NULL, state TEXT NOT NULL, created_ms INTEGER NOT NULL,
-    remaining_volume TEXT, remaining_funds TEXT, executed_volume TEXT NOT NULL,
-    executed_funds TEXT NOT NULL, reserved_fee TEXT NOT NULL, remaining_fee TEXT NOT NULL,
-    paid_fee TEXT NOT NULL, locked TEXT NOT NULL, trades_count INTEGER NOT NULL,
-    prevented_volume TEXT NOT NULL, prevented_locked TEXT NOT NULL, visible_ms INTEGER NOT NULL,
-    held_until_ms INTEGER NOT NULL, cancel_asked INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS orders_by_state ON orders (state, created_ms);
-CREATE TABLE IF NOT EXISTS trades (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL, order_uuid TEXT NOT NULL,
-    market TEXT NOT NULL, side TEXT NOT NULL, price TEXT NOT NULL, volume TEXT NOT NULL,
-    funds TEXT NOT NULL, fee TEXT NOT NULL, made_us INTEGER NOT NULL, is_maker INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS trades_by_order ON trades (order_uuid);
-"""
 
 
 class BrokenBooks(AssertionError):
@@ -108,7 +90,7 @@ class Account:
 
     def _open(self, starting_krw: Decimal) -> uuid.UUID:
         """The account's own id, new with a new file: order uuids of a lost file never come back."""
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
         with self.change() as change:
             found = self._db.execute("SELECT value FROM about WHERE name = 'id'").fetchone()
             if found is not None:
@@ -137,16 +119,18 @@ class Account:
     def balances(self) -> tuple[PaperBalance, ...]:
         """What was ever held, oldest first: KRW, then coins."""
         rows = self._all("SELECT * FROM balances ORDER BY rowid")
-        return tuple(_balance(row) for row in rows)
+        return tuple(balance_of(row) for row in rows)
 
     def balance(self, currency: str) -> PaperBalance:
         """Zero for what was never held."""
         rows = self._all("SELECT * FROM balances WHERE currency = ?", currency)
-        return _balance(rows[0]) if rows else PaperBalance(currency, _ZERO, _ZERO, _ZERO)
+        return balance_of(rows[0]) if rows else PaperBalance(currency, _ZERO, _ZERO, _ZERO)
 
     def open_orders(self, market: str | None = None) -> tuple[PaperOrder, ...]:
         """Oldest first."""
-        found = map(_order, self._all("SELECT * FROM orders WHERE state = 'wait' ORDER BY number"))
+        found = map(
+            order_of, self._all("SELECT * FROM orders WHERE state = 'wait' ORDER BY number")
+        )
         return tuple(order for order in found if market in (None, order.terms.market))
 
     def order(self, *, order_uuid: str | None = None, identifier: str | None = None) -> PaperOrder:
@@ -155,7 +139,7 @@ class Account:
         rows = self._all(f"SELECT * FROM orders WHERE {name} = ?", value)
         if not rows:
             raise KeyError(value)
-        return _order(rows[0])
+        return order_of(rows[0])
 
     def orders(
         self, states: Sequence[OrderState], start_ms: int = 0, end_ms: int = 2**62
@@ -169,12 +153,12 @@ class Account:
             start_ms,
             end_ms,
         )
-        return tuple(map(_order, rows))
+        return tuple(map(order_of, rows))
 
     def trades(self, order_uuid: str) -> tuple[PaperTrade, ...]:
         """The fills of an order, oldest first."""
         rows = self._all("SELECT * FROM trades WHERE order_uuid = ? ORDER BY number", order_uuid)
-        return tuple(map(_trade, rows))
+        return tuple(map(trade_of, rows))
 
     def knows_identifier(self, identifier: str) -> bool:
         """Whether it was ever sent with an order, made or refused."""
@@ -256,7 +240,7 @@ class Change:
             visible_ms=visible_ms,
             held_until_ms=held_until_ms,
         )
-        self._insert("orders", _order_row(order))
+        self._insert("orders", order_row(order))
         self.events.append(OrderEvent(EventKind.WAIT, order, now_ms * 1000))
         return order
 
@@ -299,7 +283,7 @@ class Change:
             made_us=made_us,
             is_maker=is_maker,
         )
-        self._insert("trades", _trade_row(fill))
+        self._insert("trades", trade_row(fill))
         return self._keep(after, EventKind.TRADE, made_us, fill)
 
     @exactly
@@ -378,7 +362,7 @@ class Change:
     def _keep(
         self, order: PaperOrder, kind: EventKind, made_us: int, fill: PaperTrade | None = None
     ) -> PaperOrder:
-        row = _order_row(order)
+        row = order_row(order)
         places = ", ".join(f"{name} = :{name}" for name in row)
         self._db.execute(f"UPDATE orders SET {places} WHERE number = :number", row)
         self.events.append(OrderEvent(kind, order, made_us, fill))
@@ -454,117 +438,3 @@ def _bound(order: PaperOrder, fee_rate: Decimal) -> tuple[Decimal, Decimal]:
         value = order.terms.price * order.remaining_volume
     fee = value * fee_rate
     return value + fee, fee
-
-
-# --- rows ---------------------------------------------------------------------------------------
-
-
-def _maybe(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
-
-
-def _maybe_plain(amount: Decimal | None) -> str | None:
-    return None if amount is None else plain(amount)
-
-
-def _balance(row: sqlite3.Row) -> PaperBalance:
-    return PaperBalance(
-        row["currency"], Decimal(row["balance"]), Decimal(row["locked"]), Decimal(row["average"])
-    )
-
-
-def _order(row: sqlite3.Row) -> PaperOrder:
-    mode = row["time_in_force"]
-    terms = OrderTerms(
-        market=row["market"],
-        side=Side(row["side"]),
-        ord_type=OrderType(row["ord_type"]),
-        price=_maybe(row["price"]),
-        volume=_maybe(row["volume"]),
-        time_in_force=None if mode is None else TimeInForce(mode),
-        smp_type=SmpType(row["smp_type"]),
-        identifier=row["identifier"],
-    )
-    return PaperOrder(
-        number=row["number"],
-        uuid=row["uuid"],
-        terms=terms,
-        state=OrderState(row["state"]),
-        created_ms=row["created_ms"],
-        remaining_volume=_maybe(row["remaining_volume"]),
-        remaining_funds=_maybe(row["remaining_funds"]),
-        executed_volume=Decimal(row["executed_volume"]),
-        executed_funds=Decimal(row["executed_funds"]),
-        reserved_fee=Decimal(row["reserved_fee"]),
-        remaining_fee=Decimal(row["remaining_fee"]),
-        paid_fee=Decimal(row["paid_fee"]),
-        locked=Decimal(row["locked"]),
-        trades_count=row["trades_count"],
-        prevented_volume=Decimal(row["prevented_volume"]),
-        prevented_locked=Decimal(row["prevented_locked"]),
-        visible_ms=row["visible_ms"],
-        held_until_ms=row["held_until_ms"],
-        cancel_asked=bool(row["cancel_asked"]),
-    )
-
-
-def _order_row(order: PaperOrder) -> dict[str, Any]:
-    terms = order.terms
-    return {
-        "number": order.number,
-        "uuid": order.uuid,
-        "identifier": terms.identifier,
-        "market": terms.market,
-        "side": terms.side.value,
-        "ord_type": terms.ord_type.value,
-        "price": _maybe_plain(terms.price),
-        "volume": _maybe_plain(terms.volume),
-        "time_in_force": None if terms.time_in_force is None else terms.time_in_force.value,
-        "smp_type": terms.smp_type.value,
-        "state": order.state.value,
-        "created_ms": order.created_ms,
-        "remaining_volume": _maybe_plain(order.remaining_volume),
-        "remaining_funds": _maybe_plain(order.remaining_funds),
-        "executed_volume": plain(order.executed_volume),
-        "executed_funds": plain(order.executed_funds),
-        "reserved_fee": plain(order.reserved_fee),
-        "remaining_fee": plain(order.remaining_fee),
-        "paid_fee": plain(order.paid_fee),
-        "locked": plain(order.locked),
-        "trades_count": order.trades_count,
-        "prevented_volume": plain(order.prevented_volume),
-        "prevented_locked": plain(order.prevented_locked),
-        "visible_ms": order.visible_ms,
-        "held_until_ms": order.held_until_ms,
-        "cancel_asked": int(order.cancel_asked),
-    }
-
-
-def _trade(row: sqlite3.Row) -> PaperTrade:
-    return PaperTrade(
-        uuid=row["uuid"],
-        order_uuid=row["order_uuid"],
-        market=row["market"],
-        side=Side(row["side"]),
-        price=Decimal(row["price"]),
-        volume=Decimal(row["volume"]),
-        funds=Decimal(row["funds"]),
-        fee=Decimal(row["fee"]),
-        made_us=row["made_us"],
-        is_maker=bool(row["is_maker"]),
-    )
-
-
-def _trade_row(fill: PaperTrade) -> dict[str, Any]:
-    return {
-        "uuid": fill.uuid,
-        "order_uuid": fill.order_uuid,
-        "market": fill.market,
-        "side": fill.side.value,
-        "price": plain(fill.price),
-        "volume": plain(fill.volume),
-        "funds": plain(fill.funds),
-        "fee": plain(fill.fee),
-        "made_us": fill.made_us,
-        "is_maker": int(fill.is_maker),
-    }

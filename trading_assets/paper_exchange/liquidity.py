@@ -48,6 +48,8 @@ class LocalBooks:
 
     def __init__(self, markets: Markets) -> None:
         self._markets = markets
+        # Each market's last book: streams ask for it many times while it stays the same.
+        self._made: dict[str, Book] = {}
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -60,10 +62,16 @@ class LocalBooks:
                 raise MarketNotFound(f"there is no market {market}")
 
     def book(self, market: str, now_ms: int) -> Book:
-        found = order_book(self._markets, market, now_ms, 0.0, DEPTH)
-        bids = _levels(found.bid_price, found.bid_size)
-        asks = _levels(found.ask_price, found.ask_size)
-        return Book(market, found.time_ms, (found.time_ms, asks[0], bids[0]), bids, asks)
+        last = self._markets.last_trades(market, now_ms + 1, 1)
+        # All that `order_book` depends on: the second and the last trade.
+        key = (now_ms // 1000, int(last.sequential_id[0]) if len(last) else 0)
+        made = self._made.get(market)
+        if made is None or made.key != key:
+            found = order_book(self._markets, market, now_ms, 0.0, DEPTH)
+            bids = _levels(found.bid_price, found.bid_size)
+            asks = _levels(found.ask_price, found.ask_size)
+            made = self._made[market] = Book(market, found.time_ms, key, bids, asks)
+        return made
 
     def looks(
         self, market: str, after_ms: int, now_ms: int, bid: Decimal | None, ask: Decimal | None

@@ -122,7 +122,8 @@ def test_orders_agree_with_their_trades_and_ended_ones_bind_nothing(
                 parts = order.executed_volume + order.remaining_volume + order.prevented_volume
                 assert parts == order.terms.volume
             if not order.is_open:
-                assert not order.locked and not order.remaining_fee
+                assert not order.locked
+                assert not order.remaining_fee
             if order.terms.limit is not None:
                 sign = 1 if order.terms.side == "bid" else -1
                 assert all(sign * t.price <= sign * order.terms.limit for t in trades)

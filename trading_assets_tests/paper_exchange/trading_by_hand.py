@@ -21,7 +21,7 @@ from trading_assets.paper_exchange.matching import Book
 
 MARKET = "KRW-BTC"
 NOW_MS = 1_795_428_425_000  # 2026-11-23 10:07:05 UTC
-ACCESS, SECRET = "test-access-key", "test-secret-key-that-is-longer-than-thirty-two-bytes"
+ACCESS, SECRET = "test-access-key", "test-secret-key-" * 4
 
 Pairs = Sequence[tuple[str, str]]
 
