@@ -17,11 +17,15 @@ from trading_assets.settings import Settings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its name, what it does in one line, and what does it."""
+    """A command: its name, what it does in one line, and what does it.
+
+    options: adds the command's own options; `call` is then given the parsed ones as well.
+    """
 
     name: str
     help: str
-    call: Callable[[Settings], int]
+    call: Callable[..., int]
+    options: Callable[[argparse.ArgumentParser], None] | None = None
 
 
 def say(line: str) -> None:
@@ -53,11 +57,27 @@ def _settings(settings: Settings) -> int:
     return 0
 
 
-def _paper_exchange(settings: Settings) -> int:
+def _paper_exchange(settings: Settings, chosen: argparse.Namespace) -> int:
+    from trading_assets.paper_exchange.faults import parse_fault
     from trading_assets.paper_exchange.server import serve
 
-    serve(settings)
+    try:
+        faults = [parse_fault(text) for text in chosen.fault]
+    except ValueError as exc:
+        raise SettingsError(f"--fault: {exc}") from None
+    serve(settings, faults)
     return 0
+
+
+def _fault_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND[,NAME=VALUE...]",
+        help="let something go wrong, e.g. late,seconds=5,times=always or "
+        "maintenance,path=/v1/orders,times=always; may be repeated (docs/paper_exchange.md)",
+    )
 
 
 def _materialize(settings: Settings) -> int:
@@ -69,10 +89,67 @@ def _materialize(settings: Settings) -> int:
 
 def _status(settings: Settings) -> int:
     from trading_assets.clock import SystemClock
+    from trading_assets.commands.trading_status import status
+
+    say(status(settings, SystemClock()))
+    return 0
+
+
+def _signals(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
     from trading_assets.commands.signal_table import status
 
     say(status(settings, SystemClock().now()))
     return 0
+
+
+def _explain(settings: Settings, chosen: argparse.Namespace) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.explain import explain
+
+    say(explain(settings, SystemClock(), chosen.name))
+    return 0
+
+
+def _explain_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "name",
+        nargs="?",
+        metavar="ORDER_OR_TRADE",
+        help="an order's identifier or uuid, or a trade's id; without it, the last trades",
+    )
+
+
+def _halt(settings: Settings, chosen: argparse.Namespace) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.halt import halt
+
+    return halt(settings, SystemClock(), say, chosen.reason)
+
+
+def _halt_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("reason", nargs="?", default="by hand", help="kept with the halt")
+
+
+def _resume(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.halt import resume
+
+    return resume(settings, SystemClock(), say)
+
+
+def _guard(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.guard import guard
+
+    return guard(settings, SystemClock(), say)
+
+
+def _reconcile(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.reconcile import reconcile
+
+    return reconcile(settings, SystemClock(), say)
 
 
 def _doctor(settings: Settings) -> int:
@@ -86,11 +163,21 @@ COMMANDS = (
     Command("run", "start everything, in the foreground, until Ctrl-C", _run),
     Command("setup", "prepare folders and databases of the world; safe to repeat", _setup),
     Command("settings", "print the effective settings, secrets hidden", _settings),
-    Command("status", "print the latest signal of each market and profile", _status),
-    Command("signals", "the same as status", _status),
+    Command("status", "print signals, account, positions, leases and halts", _status),
+    Command("signals", "print the latest signal of each market and profile", _signals),
+    Command("explain", "print where an order or trade came from", _explain, _explain_options),
+    Command("halt", "stop entries, cancel our orders, sell our positions", _halt, _halt_options),
+    Command("resume", "end the halt", _resume),
+    Command("guard", "hold all open positions without Dagster, until they are sold", _guard),
+    Command("reconcile", "compare the ledger with the account, once", _reconcile),
     Command("doctor", "check everything and say which command mends what", _doctor),
     Command("materialize", "collect, train and signal once, without servers", _materialize),
-    Command("paper-exchange", "serve the paper exchange alone, until Ctrl-C", _paper_exchange),
+    Command(
+        "paper-exchange",
+        "serve the paper exchange alone, until Ctrl-C",
+        _paper_exchange,
+        _fault_options,
+    ),
 )
 
 
@@ -103,16 +190,20 @@ def parser() -> argparse.ArgumentParser:
     )
     subs = root.add_subparsers(dest="command", required=True, metavar="command")
     for command in COMMANDS:
-        subs.add_parser(command.name, help=command.help, description=command.help)
+        sub = subs.add_parser(command.name, help=command.help, description=command.help)
+        if command.options is not None:
+            command.options(sub)
     return root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    chosen = parser().parse_args(arguments).command
-    command = next(c for c in COMMANDS if c.name == chosen)
+    chosen = parser().parse_args(arguments)
+    command = next(c for c in COMMANDS if c.name == chosen.command)
     try:
-        return command.call(load_settings())
+        if command.options is None:
+            return command.call(load_settings())
+        return command.call(load_settings(), chosen)
     except SettingsError as exc:
         print(f"trading-assets: {exc}", file=sys.stderr)
         return 2

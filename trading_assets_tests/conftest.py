@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,14 @@ import pytest
 import uvicorn
 
 from trading_assets.clock import Clock, SystemClock
+from trading_assets.paper_exchange.account import Account
+from trading_assets.paper_exchange.application import PaperExchange
+from trading_assets.paper_exchange.auth import ANY_PAIR, Keys
 from trading_assets.paper_exchange.faults import Faults
 from trading_assets.paper_exchange.markets import Markets
-from trading_assets.paper_exchange.server import PaperExchange, create_app
+from trading_assets.paper_exchange.server import create_app, server_config
 from trading_assets.paper_exchange.synthetic import SyntheticMarkets, SyntheticParameters
+from trading_assets.paper_exchange.upstream import Upstream
 from trading_assets.settings import Settings
 
 FOUR_MARKETS = ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL")
@@ -73,13 +77,30 @@ class RunningExchange:
     def faults(self) -> Faults:
         return self.app.faults
 
+    @property
+    def account(self) -> Account:
+        """Its account: balances and orders as the exchange has them."""
+        return self.app.account
+
+    @property
+    def stream_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+    def set_book(
+        self, market: str, bids: Sequence[tuple[str, str]], asks: Sequence[tuple[str, str]]
+    ) -> None:
+        """Set the book by hand, (price, size) best first; streams and orders see it at once."""
+        self.app.liquidity.pin(market, bids, asks, self.app.now_ms())
+        self.app.step()
+
 
 class ExchangeServer:
     """uvicorn in a thread, on a port that the system chooses."""
 
     def __init__(self, app: PaperExchange) -> None:
         self._app = app
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+        config = server_config(app, port=0)
+        config.lifespan = "off"  # what is cut off by force has no orderly end
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
@@ -123,14 +144,29 @@ MakeExchange = Callable[..., RunningExchange]
 
 @pytest.fixture
 def make_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[MakeExchange]:
-    """Starts exchanges for one test: `make_exchange(clock=..., markets=..., limited=...)`."""
+    """Starts exchanges for one test: `make_exchange(clock=..., markets=..., limited=...)`.
+
+    Each has an account of its own, in memory unless one with a file is given.
+    """
     servers: list[ExchangeServer] = []
 
     def make(
-        *, clock: Clock | None = None, markets: Markets | None = None, limited: bool = False
+        *,
+        clock: Clock | None = None,
+        markets: Markets | Upstream | None = None,
+        limited: bool = False,
+        account: Account | None = None,
+        keys: Keys = ANY_PAIR,
+        idle_seconds: float | None = None,
     ) -> RunningExchange:
         app = create_app(
-            markets or synthetic_markets, clock or SystemClock(), world="test", limited=limited
+            markets or synthetic_markets,
+            clock or SystemClock(),
+            world="test",
+            limited=limited,
+            account=account,
+            keys=keys,
+            idle_seconds=idle_seconds,
         )
         servers.append(ExchangeServer(app))
         return servers[-1].start()

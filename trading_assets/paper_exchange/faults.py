@@ -1,41 +1,172 @@
-"""Faults on order: what a test tells the paper exchange to do wrong with coming requests.
+"""Faults on order: what a test or a person tells the paper exchange to do wrong.
 
-Only what can go wrong with any request; faults of orders belong to the private half. Nothing
-happens unless a test (or a person) asks for it.
+A fault of requests happens to the next ones of its path; a fault of prices and streams lasts a
+while by the exchange's clock. Nothing happens unless somebody asks for it.
 """
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from typing import Any
 
 
 class FaultKind(StrEnum):
+    # Any request.
     ERROR_AFTER = "error_after"  # does the work, then answers 500
-    HANG = "hang"  # does the work, answers after `seconds`
+    ERROR_BEFORE = "error_before"  # answers 500 without the work
+    HANG = "hang"  # does the work, answers after `seconds` of the machine's time
     RESET = "reset"  # does the work, then resets the connection without an answer
-    TRUNCATE = "truncate"  # announces the whole body, sends half of it
+    LOST = "lost"  # resets the connection without the work
+    TRUNCATE = "truncate"  # announces the whole body, sends half of it, without the work
     TOO_MANY = "too_many"  # 429
     BLOCKED = "blocked"  # 418
     MAINTENANCE = "maintenance"  # 403 market_offline
+    REFUSE = "refuse"  # `status` with the error `name`
     BODY = "body"  # 200 with `body` in place of the answer
+    # The order that the request makes.
+    LATE = "late"  # reads show it only after `seconds`
+    PARTIAL = "partial"  # at once it fills `share` at most; its rest waits `seconds`
+    # Prices and streams.
+    STALE = "stale"  # quotation and streams stand still for `seconds`; orders meet the real book
+    SILENT = "silent"  # streams stay connected and say nothing for `seconds`
+    DROP = "drop"  # stream connections are cut, and refused for `seconds`
+
+
+OF_ORDERS = frozenset({FaultKind.LATE, FaultKind.PARTIAL})
+LASTING = frozenset({FaultKind.STALE, FaultKind.SILENT, FaultKind.DROP})
+ALWAYS = "always"
+# What `path` is unless it is said.
+_ORDERS = "/v1/orders$"
+_STREAMS = "/websocket/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: for the next `times` requests whose path starts with `path`.
+    """One fault: for the next `times` requests whose path starts with `path`, None for ever.
 
-    seconds: how long HANG waits. body: what BODY answers.
+    path: with a `$` behind it, exactly that path. method: POST, GET, ...; empty for any. seconds:
+    of HANG by the machine's time, else by the exchange's clock. share: of PARTIAL. body: what BODY
+    answers. status, name: of REFUSE. A lasting fault has no `times`.
     """
 
     kind: FaultKind
-    path: str = "/v1/"
-    times: int = 1
+    path: str = ""
+    times: int | None = 1
     seconds: float = 3600.0
     body: bytes = b""
+    share: Decimal = Decimal("0.5")
+    status: int = 401
+    name: str = "expired_access_key"
+    method: str = ""
 
     def __post_init__(self) -> None:
-        if self.times < 1:
+        if not self.path:
+            default = "/v1/"
+            if self.kind in OF_ORDERS:
+                default = _ORDERS
+            elif self.kind in LASTING:
+                default = "/v1/" if self.kind is FaultKind.STALE else _STREAMS
+            object.__setattr__(self, "path", default)
+        if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, was {self.times}")
+        if self.seconds < 0:
+            raise ValueError(f"seconds must not be below 0, was {self.seconds}")
+        if not 0 <= self.share < 1:
+            raise ValueError(f"share must be from 0 to below 1, was {self.share}")
+
+    def concerns(self, path: str, method: str) -> bool:
+        """Whether it may happen to such a request or stream."""
+        if self.kind in OF_ORDERS and method != "POST":
+            return False
+        if self.method not in ("", method):
+            return False
+        if self.path.endswith("$"):
+            return path == self.path[:-1]
+        return path.startswith(self.path)
+
+
+def parse_fault(text: str) -> Fault:
+    """A fault as a person writes it: `late,seconds=5,times=always`, `maintenance,path=/v1/orders`.
+
+    Raises ValueError that says what is wrong.
+    """
+    kind, *pairs = [part.strip() for part in text.split(",")]
+    if kind not in set(FaultKind):
+        raise ValueError(f"a fault must be one of {', '.join(FaultKind)}, was {kind!r}")
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, found, value = pair.partition("=")
+        if not found or name not in _READERS:
+            raise ValueError(f"a fault's part must be name=value of {_NAMES}, was {pair!r}")
+        values[name] = _READERS[name](name, value)
+    return Fault(FaultKind(kind), **values)
+
+
+def fault_of(values: Mapping[str, Any]) -> Fault:
+    """A fault from a JSON object with the names of Fault. Raises ValueError."""
+    parts = [str(values.get("kind", ""))]
+    for name, value in values.items():
+        if name != "kind":
+            parts.append(f"{name}={ALWAYS if value is None and name == 'times' else value}")
+    return parse_fault(",".join(parts))
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{name} must be a whole number, was {text!r}")
+    return int(text)
+
+
+def _times(name: str, text: str) -> int | None:
+    return None if text == ALWAYS else _whole(name, text)
+
+
+def _seconds(name: str, text: str) -> float:
+    return float(_decimal(name, text))
+
+
+def _decimal(name: str, text: str) -> Decimal:
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite():
+        raise ValueError(f"{name} must be a number, was {text!r}")
+    return found
+
+
+def _text(name: str, text: str) -> str:
+    del name
+    return text
+
+
+def _bytes(name: str, text: str) -> bytes:
+    del name
+    return text.encode()
+
+
+_READERS = {
+    "path": _text,
+    "times": _times,
+    "seconds": _seconds,
+    "body": _bytes,
+    "share": _decimal,
+    "status": _whole,
+    "name": _text,
+    "method": _text,
+}
+_NAMES = ", ".join(f.name for f in fields(Fault) if f.name != "kind")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    fault: Fault
+    left: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = self.fault.times
 
 
 class Faults:
@@ -43,21 +174,55 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[tuple[Fault, int]] = []
+        self._waiting: list[_Waiting] = []
+        self._lasting: list[tuple[Fault, int | None]] = []  # with its begin, None until first seen
 
     def add(self, fault: Fault) -> None:
         with self._lock:
-            self._waiting.append((fault, fault.times))
+            if fault.kind in LASTING:
+                self._lasting.append((fault, None))
+            else:
+                self._waiting.append(_Waiting(fault))
 
     def clear(self) -> None:
         with self._lock:
             self._waiting.clear()
+            self._lasting.clear()
 
-    def take(self, path: str) -> Fault | None:
+    def names(self) -> list[str]:
+        """The kinds of all faults that are still to come or still last."""
+        with self._lock:
+            lasting = [fault.kind.value for fault, _ in self._lasting]
+            return [w.fault.kind.value for w in self._waiting] + lasting
+
+    def take(self, path: str, method: str = "GET") -> Fault | None:
         """The fault for a request to `path`, counted off, or None."""
         with self._lock:
-            for i, (fault, left) in enumerate(self._waiting):
-                if path.startswith(fault.path):
-                    self._waiting[i : i + 1] = [(fault, left - 1)] if left > 1 else []
-                    return fault
+            for waiting in self._waiting:
+                if not waiting.fault.concerns(path, method):
+                    continue
+                if waiting.left is not None:
+                    waiting.left -= 1
+                    if waiting.left == 0:
+                        self._waiting.remove(waiting)
+                return waiting.fault
         return None
+
+    def since(self, kind: FaultKind, path: str, now_ms: int) -> int | None:
+        """When the lasting fault of `kind` began, in ms, or None when there is none now.
+
+        It begins when it is first looked for and is over `seconds` later.
+        """
+        with self._lock:
+            found = None
+            kept: list[tuple[Fault, int | None]] = []
+            for fault, began_ms in self._lasting:
+                begin = began_ms
+                if fault.kind is kind and fault.concerns(path, ""):
+                    begin = now_ms if began_ms is None else began_ms
+                    if now_ms > begin + fault.seconds * 1000:
+                        continue
+                    found = begin if found is None else min(found, begin)
+                kept.append((fault, begin))
+            self._lasting = kept
+            return found

@@ -1,15 +1,30 @@
-"""Upbit's request limits as the exchange enforces them: fixed one-second windows per address.
+"""Upbit's request limits as the exchange enforces them: fixed windows per address or pocket.
 
-More than the limit in one second is 429. Repeated 429s are a block (418), longer each time. The
+More than the limit in one window is 429. Repeated 429s are a block (418), longer each time. The
 documents give neither the number of 429s nor the lengths: ours are chosen here and named.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 REQUESTS_PER_SECOND = 10
 # A request with an Origin header: one in ten seconds (docs.upbit.com, rate limits).
 ORIGIN_GROUP = "origin"
 ORIGIN_WINDOW_SECONDS = 10
+# Group: (requests, in so many seconds); every other group has REQUESTS_PER_SECOND. Source:
+# docs.upbit.com, rate limits, orders since 2026-08-21.
+GROUPS: Mapping[str, tuple[int, int]] = {
+    ORIGIN_GROUP: (1, ORIGIN_WINDOW_SECONDS),
+    "default": (30, 1),
+    "order": (12, 1),
+    "order-test": (8, 1),
+    "order-cancel-all": (1, 2),
+    "websocket-connect": (5, 1),
+    "websocket-message": (5, 1),
+    "websocket-message-minute": (100, 60),
+}
+# What the private groups are counted for: one account, one pocket.
+POCKET = "pocket"
 
 REFUSALS_BEFORE_BLOCK = 10
 REFUSALS_WITHIN_MS = 10_000
@@ -32,7 +47,10 @@ class _Window:
 
 
 class RequestLimits:
-    """Counts requests. Times in ms since the Unix epoch."""
+    """Counts requests. Times in ms since the Unix epoch.
+
+    An address here is whoever is counted: the caller's, or POCKET for the private groups.
+    """
 
     def __init__(self) -> None:
         self._windows: dict[tuple[str, str], _Window] = {}
@@ -44,9 +62,7 @@ class RequestLimits:
         until_ms, _ = self._blocks.get(address, (0, 0))
         if now_ms < until_ms:
             return Allowance(418, 0, -(-(until_ms - now_ms) // 1000))
-        limit, seconds = REQUESTS_PER_SECOND, 1
-        if group == ORIGIN_GROUP:
-            limit, seconds = 1, ORIGIN_WINDOW_SECONDS
+        limit, seconds = GROUPS.get(group, (REQUESTS_PER_SECOND, 1))
         window = self._windows.setdefault((address, group), _Window())
         number = now_ms // (seconds * 1000)
         if window.number != number:

@@ -23,6 +23,13 @@ from trading_assets.paper_exchange.names import english_name, korean_name
 MAX_CANDLES = 200
 MAX_TRADES = 500
 MAX_BOOK_UNITS = 30
+CAUTIONS = (
+    "PRICE_FLUCTUATIONS",
+    "TRADING_VOLUME_SOARING",
+    "DEPOSIT_AMOUNT_SOARING",
+    "GLOBAL_PRICE_DIFFERENCES",
+    "CONCENTRATION_OF_SMALL_ACCOUNTS",
+)
 _KST_MS = 9 * 3_600_000
 _YEAR = timedelta(days=364)  # 52 weeks
 
@@ -148,14 +155,7 @@ def _trading_pair(market: str, details: bool) -> Json:
         "english_name": english_name(market),
     }
     if details:
-        cautions = (
-            "PRICE_FLUCTUATIONS",
-            "TRADING_VOLUME_SOARING",
-            "DEPOSIT_AMOUNT_SOARING",
-            "GLOBAL_PRICE_DIFFERENCES",
-            "CONCENTRATION_OF_SMALL_ACCOUNTS",
-        )
-        pair["market_event"] = {"warning": False, "caution": dict.fromkeys(cautions, False)}
+        pair["market_event"] = {"warning": False, "caution": dict.fromkeys(CAUTIONS, False)}
     return pair
 
 
@@ -383,7 +383,7 @@ def trade_ticks(markets: Markets, query: Query, now_ms: int) -> list[Json]:
         trades = markets.trades_before(market, min(cursor, end_ms * 10_000), count)
     if not len(trades):
         return []
-    previous = _previous_closes(markets, market, trades.time_ms, now_ms)
+    previous = previous_closes(markets, market, trades.time_ms, now_ms)
     utc = _stamps(trades.time_ms)
     rows = [
         {
@@ -403,7 +403,7 @@ def trade_ticks(markets: Markets, query: Query, now_ms: int) -> list[Json]:
     return rows[::-1]
 
 
-def _previous_closes(markets: Markets, market: str, times_ms: IntArray, now_ms: int) -> FloatArray:
+def previous_closes(markets: Markets, market: str, times_ms: IntArray, now_ms: int) -> FloatArray:
     """The close of the UTC day before each time; the first day has none, its open stands in."""
     days = markets.page(market, Interval.D1, now_ms + 1, 16, now_ms)
     rows = np.searchsorted(days.open_ms, times_ms - times_ms % DAY_MS) - 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from trading_assets.cli import main
 from trading_assets.clock import SystemClock
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.paper_exchange.server import serve
@@ -28,10 +29,9 @@ def test_a_port_in_use_is_a_clear_sentence() -> None:
             serve(settings)
 
 
-@pytest.mark.parametrize("mode", ["paper", "live"])
-def test_other_modes_have_no_exchange_of_their_own_prices(mode: str) -> None:
-    with pytest.raises(EnvironmentProblem, match=f"TRADING_MODE={mode}"):
-        serve(load_settings({"trading_mode": mode, "profile": "swing"}))
+def test_live_mode_has_no_paper_exchange() -> None:
+    with pytest.raises(EnvironmentProblem, match="TRADING_MODE=live"):
+        serve(load_settings({"trading_mode": "live", "profile": "swing"}))
 
 
 def test_serve_answers_on_loopback_in_a_process_of_its_own(isolated_settings: Path) -> None:
@@ -58,6 +58,38 @@ def test_serve_answers_on_loopback_in_a_process_of_its_own(isolated_settings: Pa
     finally:
         process.terminate()
         assert process.wait(timeout=30) is not None
+
+
+def test_the_command_line_gives_faults(isolated_settings: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = (
+        *(sys.executable, "-m", "trading_assets.cli", "paper-exchange"),
+        *("--fault", "maintenance,path=/v1/ticker,times=always", "--fault", "late,seconds=5"),
+    )
+    environment = {**os.environ, "PAPER_EXCHANGE_PORT": str(port)}
+    process = subprocess.Popen(command, env=environment)
+    try:
+        _until_up(process, url + "/health")
+        faults = httpx.get(url + "/control", timeout=30).json()["faults"]
+        assert faults == ["maintenance", "late"]
+        assert httpx.get(url + "/v1/ticker?markets=KRW-BTC", timeout=30).status_code == 403
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) is not None
+    (account,) = isolated_settings.glob("data/sandbox-*/paper_exchange/account.sqlite")
+    assert account.stat().st_size > 0
+
+
+def test_a_wrong_fault_on_the_command_line_is_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["paper-exchange", "--fault", "explode"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("trading-assets: --fault: a fault must be one of error_after, ")
+    assert said.endswith("was 'explode'\n")
 
 
 def _until_up(process: "subprocess.Popen[bytes]", url: str) -> dict[str, str]:
