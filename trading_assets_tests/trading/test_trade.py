@@ -1,5 +1,7 @@
 """One run, one trade: from a signal to a closed position, and the ends in between."""
 
+import threading
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -346,3 +348,54 @@ def test_every_candidate_has_one_row(scene: Scene) -> None:
     with read(scene.engine) as connection:
         count = connection.execute(sa.text("SELECT count(*) FROM funnel")).scalar_one()
     assert count == 1
+
+
+class Watched:
+    """An exchange whose every method must be called inside a step."""
+
+    def __init__(self, exchange: FakeExchange, steps: "Steps") -> None:
+        self._exchange = exchange
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        self._steps.note(f"the request {name}")
+        return getattr(self._exchange, name)
+
+
+class Steps:
+    """Which step is under way, and what happened outside of any."""
+
+    def __init__(self) -> None:
+        self.inside = False
+        self.noted: list[str] = []
+        self.outside: list[str] = []
+
+    def on_step(self, name: str) -> None:
+        self.inside = name.startswith("before")
+
+    def note(self, what: str) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # the heart beats in a thread of its own and is no step
+        self.noted.append(what)
+        if not self.inside:
+            self.outside.append(what)
+
+
+def test_every_request_and_every_write_of_a_trade_is_a_step(scene: Scene) -> None:
+    """So that the crash matrix, which dies at steps, leaves none out."""
+    steps = Steps()
+    watched: Any = Watched(scene.exchange, steps)
+    scene.floor = replace(scene.floor, on_step=steps.on_step, account=watched, quotation=watched)
+
+    def committed(_connection: object) -> None:
+        steps.note("a write")
+
+    sa.event.listen(scene.engine, "commit", committed)
+    try:
+        assert scene.trade((0, "1000"), (1, "980")).end is TradeEnd.LEFT
+    finally:
+        sa.event.remove(scene.engine, "commit", committed)
+    assert steps.outside == []
+    assert steps.noted.count("the request place") == 2
+    # Lease, decision, arming, intent of the exit, mark, release; each order: sent, booked twice.
+    assert steps.noted.count("a write") >= 12
