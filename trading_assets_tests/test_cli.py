@@ -95,6 +95,8 @@ import sys
 from trading_assets.cli import main
 main(["settings"])
 import trading_assets.commands.run, trading_assets.commands.signal_table
+import trading_assets.commands.guard, trading_assets.commands.explain
+import trading_assets.commands.trading_status, trading_assets.commands.reconcile
 heavy = {"pandas", "numpy", "lightgbm", "sklearn", "mlflow", "dagster", "pyupbit", "talib"}
 print(sorted(heavy & set(sys.modules)))
 """

@@ -1,0 +1,57 @@
+"""`trading-assets halt` and `resume`: sell what is ours and stop entries, till a person resumes."""
+
+import getpass
+import os
+from collections.abc import Callable
+
+from trading_assets.clock import Clock
+from trading_assets.database import open_database, read
+from trading_assets.settings import Settings
+from trading_assets.trading import books, emergency, halts
+from trading_assets.trading.floor import floor_of
+from trading_assets.trading.reconcile import open_books
+from trading_assets.world import world_of
+
+
+def holder() -> str:
+    """The name of this process as the holder of a lease."""
+    return f"by-hand-{os.uname().nodename}-{os.getpid()}"
+
+
+def halt(settings: Settings, clock: Clock, say: Callable[[str], None], reason: str) -> int:
+    """Stop entries, cancel our orders, sell our positions; 1 when something went wrong.
+
+    Entries are stopped first, also when the account cannot be reached or has no keys.
+    """
+    engine = open_database(settings, world_of(settings))
+    try:
+        begun = halts.halt(engine, reason="by_hand", detail=reason, now=clock.now())
+        say(f"halted ({begun.reason}: {begun.detail}): no entries until `trading-assets resume`")
+        floor = floor_of(settings, engine, clock, tell=say)
+        done = emergency.halt(floor, holder(), detail=reason)
+    finally:
+        engine.dispose()
+    for market in done.left_to_guards:
+        say(f"{market}: its guard sells it now; `trading-assets status` shows when it is done")
+    for problem in done.problems:
+        say(f"!! {problem}")
+    say(f"orders cancelled: {len(done.cancelled)}, positions sold here: {len(done.sold)}")
+    return 1 if done.problems else 0
+
+
+def resume(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
+    """End the halt. The peak that losses are measured from starts anew, the day does not."""
+    engine = open_database(settings, world_of(settings))
+    try:
+        with read(engine) as connection:
+            on, capital = halts.active_halt(connection), books.capital(connection)
+        if on is None:
+            say("nothing is halted")
+            return 0
+        if capital is None:
+            open_books(floor_of(settings, engine, clock, tell=say), holder())
+        books.resume(engine, by=getpass.getuser(), now=clock.now(), bids={})
+    finally:
+        engine.dispose()
+    say(f"resumed; it was halted since {on.started_at:%Y-%m-%d %H:%M:%S} UTC ({on.reason})")
+    return 0
