@@ -9,6 +9,7 @@ it.
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -71,6 +72,8 @@ WARNING = "warning"
 _JSON = "application/json;charset=UTF-8"
 _FAULT = "paper_exchange.fault"
 _BODY_LIMIT = 65_536
+
+_log = logging.getLogger(__name__)
 
 Answer = Callable[[Markets, quotation.Query, int], list[quotation.Json]]
 
@@ -196,7 +199,13 @@ class PaperExchange(Starlette):
         now_ms = self.now_ms()
         open_in = {order.terms.market for order in self.account.open_orders()}
         unpinned = [market for market in open_in if self.liquidity.pinned(market) is None]
-        await self.liquidity.source.refresh(unpinned, now_ms)
+        try:
+            await self.liquidity.source.refresh(unpinned, now_ms)
+        except (ExchangeUnavailable, MarketNotFound) as exc:
+            # Without a book nothing is filled, but accounts are read and orders are cancelled.
+            _log.warning("resting orders are not matched: %s", exc)
+            self.desk.carry_out_cancels(now_ms)
+            return
         if self._markets is not None:
             self._markets.check_now(now_ms)
         self.desk.catch_up(now_ms)

@@ -64,9 +64,8 @@ class Desk:
 
     def catch_up(self, now_ms: int) -> None:
         """Carry out accepted cancels, then fill the resting orders that the book has crossed."""
-        waiting = self.account.open_orders()
-        self._cancel_asked([order for order in waiting if order.cancel_asked], now_ms)
-        resting = [order for order in waiting if not order.cancel_asked]
+        self.carry_out_cancels(now_ms)
+        resting = self.account.open_orders()
         for market in dict.fromkeys(order.terms.market for order in resting):
             orders = [order for order in resting if order.terms.market == market]
             for moment in self._looks(market, orders, now_ms):
@@ -82,7 +81,9 @@ class Desk:
         bid, ask = max(bids, default=None), min(asks, default=None)
         return [*self.liquidity.looks(market, since, now_ms, bid, ask), now_ms]
 
-    def _cancel_asked(self, orders: Sequence[PaperOrder], now_ms: int) -> None:
+    def carry_out_cancels(self, now_ms: int) -> None:
+        """End the orders whose cancel was accepted."""
+        orders = [order for order in self.account.open_orders() if order.cancel_asked]
         if not orders:
             return
         with self.account.change() as change:
@@ -93,7 +94,7 @@ class Desk:
     def _fill_resting(self, market: str, now_ms: int) -> None:
         """Match the open orders of `market` with the book at `now_ms`, best price first."""
         for order in _by_priority(self.account.open_orders(market)):
-            if now_ms < order.created_ms or now_ms < order.held_until_ms or order.cancel_asked:
+            if now_ms < max(order.created_ms, order.held_until_ms):
                 continue
             side = order.terms.side
             taken = crossing(order, self.liquidity.levels(market, side, now_ms))

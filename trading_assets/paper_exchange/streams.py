@@ -16,7 +16,6 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from trading_assets.errors import ExchangeUnavailable
 from trading_assets.paper_exchange import forms, quotation, stream_forms
 from trading_assets.paper_exchange.account import Account, OrderEvent
 from trading_assets.paper_exchange.auth import Gate, check_query
@@ -258,7 +257,7 @@ class Streams:
         """Let the exchange catch up with its clock and queue whatever is new."""
         try:
             await self._catch_up()
-        except (ExchangeUnavailable, RecordingEnded) as exc:
+        except RecordingEnded as exc:
             _log.warning("the streams are silent: %s", exc)
             return
         now_ms = self._now_ms()

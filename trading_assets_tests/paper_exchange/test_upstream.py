@@ -110,6 +110,19 @@ def test_an_upstream_that_fails_makes_no_order_and_uses_no_identifier(
     assert client.post("/v1/orders", {**body, "identifier": "x"}).status_code == 201
 
 
+def test_without_the_upstream_orders_rest_and_can_be_cancelled(
+    paper: RunningExchange, upstream: RunningExchange
+) -> None:
+    client = Signed(paper.url)
+    body = {"market": BTC, "side": "bid", "ord_type": "limit", "price": "29500", "volume": "1"}
+    uuid = client.post("/v1/orders", body).json()["uuid"]
+    upstream.faults.add(Fault(FaultKind.TOO_MANY, times=None))
+    paper.app.advance(timedelta(seconds=2))
+    assert client.get("/v1/accounts").json()[0]["locked"] == "29514.75"
+    assert client.delete("/v1/order", [("uuid", uuid)]).status_code == 200
+    assert client.get("/v1/order", [("uuid", uuid)]).json()["state"] == "cancel"
+
+
 def test_an_upstream_that_is_gone_is_said_so(make_exchange: MakeExchange) -> None:
     paper = make_exchange(clock=SteppedClock(NOW), markets=Upstream("http://127.0.0.1:1"))
     answer = httpx.get(paper.url + f"/v1/ticker?markets={BTC}", timeout=30)
