@@ -33,11 +33,17 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, chosen: argparse.Namespace) -> int:
     from trading_assets.clock import SystemClock
     from trading_assets.commands.run import run
 
-    return run(settings, SystemClock(), say)
+    return run(settings, SystemClock(), say, yes=chosen.yes)
+
+
+def _run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--yes", action="store_true", help="start with real money without typing the phrase"
+    )
 
 
 def _setup(settings: Settings) -> int:
@@ -160,7 +166,7 @@ def _doctor(settings: Settings) -> int:
 
 
 COMMANDS = (
-    Command("run", "start everything, in the foreground, until Ctrl-C", _run),
+    Command("run", "start everything, in the foreground, until Ctrl-C", _run, _run_options),
     Command("setup", "prepare folders and databases of the world; safe to repeat", _setup),
     Command("settings", "print the effective settings, secrets hidden", _settings),
     Command("status", "print signals, account, positions, leases and halts", _status),

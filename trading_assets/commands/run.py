@@ -16,10 +16,12 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.clock import Clock
 from trading_assets.commands import dagster_web, services, signal_table
+from trading_assets.commands.live_start import confirm_live_start
 from trading_assets.commands.only_one import OnlyOne
 from trading_assets.commands.ports import free_ports, require_free_ports
 from trading_assets.commands.prepare import prepare_world
 from trading_assets.commands.supervisor import Guardian, Supervisor
+from trading_assets.commands.unguarded import release_dead_runs, unguarded
 from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem, NotReadyYet
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
@@ -46,13 +48,16 @@ class StopRequest:
         self.times += 1
 
 
-def run(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
+def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bool = False) -> int:
     """Run until asked to stop; the exit code: 0, or 1 when a process would not end.
+
+    yes: the first start with real money does not ask for its phrase.
 
     Raises EnvironmentProblem (a port in use, another start, left-over processes) and WrongWorld
     before anything is started.
     """
     require_served_mode(settings)
+    confirm_live_start(settings, clock, say, yes=yes)
     world = world_of(settings)
     only_one = OnlyOne(world.run)
     lock = only_one.take(clock)
@@ -83,6 +88,10 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
         only_one.stopping(clock.now())
         say("stopping")
         left = supervisor.stop(STOP_PATIENCE_SECONDS, lambda: asked.times < 2)
+        if not left:
+            release_dead_runs(engine, clock.now())
+        for line in unguarded(engine, clock.now()):
+            say(line)
         engine.dispose()
     if left:
         for member in left:
@@ -211,7 +220,7 @@ def require_served_mode(settings: Settings) -> None:
     if settings.trading_mode is TradingMode.PAPER:
         raise EnvironmentProblem(
             "TRADING_MODE=paper (play money at real prices) is not in this version: use sandbox, "
-            "or live, which collects Upbit's real candles, writes signals and places no orders"
+            "or live, which places orders only with keys and ENABLE_LIVE_ORDERS"
         )
 
 

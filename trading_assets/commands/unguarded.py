@@ -1,0 +1,35 @@
+"""What `trading-assets run` leaves behind: positions that nobody holds once everything stopped."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy.engine import Engine
+
+from trading_assets.database import read
+from trading_assets.trading import leases, records
+from trading_assets.trading.leases import Lease
+
+# How the runs of Dagster call themselves; `trading-assets guard` may hold on and is left alone.
+RUN_PREFIX = "run-"
+
+
+def release_dead_runs(engine: Engine, now: datetime) -> None:
+    """Give back the leases of trade runs, all of which have ended: the next start need not wait."""
+    for lease in leases.all_leases(engine):
+        if lease.holder.startswith(RUN_PREFIX) and lease.released_at is None:
+            leases.release(engine, Lease(lease.subject, lease.holder, lease.token), now)
+
+
+def unguarded(engine: Engine, now: datetime) -> Iterable[str]:
+    """One line for each position without a live holder, and what to do about them."""
+    held = {lease.subject for lease in leases.all_leases(engine) if lease.is_live(now)}
+    with read(engine) as connection:
+        left = [p for p in records.live_positions(connection) if p.market not in held]
+    for p in left:
+        stop = "no stop yet" if p.stop_price is None else f"stop {p.stop_price:,f}"
+        yield f"!! {p.market}: {p.held_volume:f} is now UNGUARDED ({stop})"
+    if left:
+        yield (
+            "   `trading-assets guard` holds them without Dagster, `trading-assets halt` sells "
+            "them; the next start takes them over first"
+        )

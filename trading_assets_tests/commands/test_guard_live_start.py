@@ -1,0 +1,107 @@
+"""The first start with real money, and what a stop leaves unguarded."""
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from trading_assets.clock import SystemClock
+from trading_assets.commands.live_start import PHRASE, confirm_live_start, intentions
+from trading_assets.commands.unguarded import release_dead_runs, unguarded
+from trading_assets.errors import CredentialsRefused, EnvironmentProblem
+from trading_assets.exchange import upbit
+from trading_assets.exchange.model import Balance
+from trading_assets.settings import Settings, load_settings
+from trading_assets.trading import leases
+from trading_assets.trading.states import PositionState
+from trading_assets_tests.commands.world_rows import prepared
+from trading_assets_tests.trading.ledger_world import NOW, bought, emptied, lease_of
+
+SECRET = "s3cret-key-of-this-test-alone-0123456789"
+
+
+def live(**more: object) -> Settings:
+    return load_settings({"trading_mode": "live", "profile": "swing", **more})
+
+
+def armed_for_real(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Live with switch and keys; the account answers 2,000,000 KRW without any request."""
+
+    class Account:
+        def balances(self) -> tuple[Balance, ...]:
+            return (Balance("KRW", Decimal(2_000_000), Decimal(0), Decimal(0)),)
+
+        def close(self) -> None:
+            return None
+
+    monkeypatch.setattr(upbit, "trading", lambda _settings, _clock: Account())
+    return live(
+        enable_live_orders="i-accept-the-risk",
+        upbit_access_key="acc3ss-key",
+        upbit_secret_key=SECRET,
+    )
+
+
+def test_without_the_switch_nothing_is_asked_and_it_says_signals_only() -> None:
+    said: list[str] = []
+    confirm_live_start(live(), SystemClock(), said.append, yes=False)
+    assert said == [
+        "live: signals only. Entries need keys and ENABLE_LIVE_ORDERS=i-accept-the-risk."
+    ]
+
+
+def test_the_switch_without_keys_is_refused_before_anything_starts() -> None:
+    settings = live(enable_live_orders="i-accept-the-risk")
+    with pytest.raises(CredentialsRefused, match="UPBIT_ACCESS_KEY"):
+        confirm_live_start(settings, SystemClock(), print, yes=True)
+
+
+def test_the_first_live_start_says_how_much_and_asks_once(
+    monkeypatch: pytest.MonkeyPatch, isolated_settings: Path
+) -> None:
+    settings = armed_for_real(monkeypatch)
+    said: list[str] = []
+    with pytest.raises(EnvironmentProblem, match="nothing was started"):
+        confirm_live_start(settings, SystemClock(), said.append, yes=False, ask=lambda _: "yes")
+    confirm_live_start(settings, SystemClock(), said.append, yes=False, ask=lambda _: PHRASE)
+    told = "\n".join(said)
+    assert "capital 2,000,000 KRW" in told
+    assert "100,000 to 300,000 KRW" in told
+    assert SECRET not in told
+    confirm_live_start(settings, SystemClock(), pytest.fail, yes=False, ask=pytest.fail)
+
+
+def test_yes_needs_no_phrase_and_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, isolated_settings: Path
+) -> None:
+    settings = armed_for_real(monkeypatch)
+    with pytest.raises(EnvironmentProblem, match="in a terminal"):
+        confirm_live_start(settings, SystemClock(), lambda _line: None, yes=False)
+    confirm_live_start(settings, SystemClock(), lambda _line: None, yes=True, ask=pytest.fail)
+
+
+def test_the_intentions_are_the_settings_numbers() -> None:
+    told = "\n".join(intentions(live(), Decimal(1_000_000)))
+    assert "50,000 to 150,000 KRW, at most 5 positions and 500,000 KRW" in told
+    assert "loss of 30,000 KRW; 70,000 KRW below the peak" in told
+
+
+def test_a_stop_names_what_nobody_holds_and_gives_dead_leases_back() -> None:
+    _, engine = prepared(load_settings())
+    emptied(engine)
+    lease = lease_of(engine)
+    position = bought(engine, lease)
+    assert position.state is PositionState.OPEN
+    assert list(unguarded(engine, NOW + timedelta(seconds=1))) == []  # its lease still lives
+    release_dead_runs(engine, NOW + timedelta(seconds=1))
+    first, advice = unguarded(engine, NOW + timedelta(seconds=1))
+    assert first == "!! KRW-BTC: 10 is now UNGUARDED (no stop yet)"
+    assert "`trading-assets guard`" in advice
+
+    by_hand = leases.take(
+        engine, "KRW-BTC", "by-hand-1", now=NOW + timedelta(seconds=2), duration=timedelta(hours=1)
+    )
+    assert by_hand is not None
+    release_dead_runs(engine, NOW + timedelta(seconds=3))
+    assert list(unguarded(engine, NOW + timedelta(seconds=3))) == []
