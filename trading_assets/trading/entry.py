@@ -36,7 +36,7 @@ from trading_assets.trading.floor import Floor
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.ledger import Origin
 from trading_assets.trading.order_desk import OrderDesk
-from trading_assets.trading.reconcile import reconcile
+from trading_assets.trading.reconcile import outside_before, reconcile
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.rules import entry_rules
 
@@ -120,7 +120,7 @@ def enter(
             prefix=floor.knobs.order_prefix,
             now=floor.now(),
             bids={candidate.market: sight.price.quote.bid},
-            outside=account.outside(candidate.market),
+            outside=outside_before(floor, account, candidate.market),
         )
     if isinstance(decided, Refusal):
         floor.tell(f"{candidate.market}: no entry, {decided.code}: {decided.detail}")

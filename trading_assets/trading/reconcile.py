@@ -14,10 +14,12 @@ from sqlalchemy.engine import Connection
 
 from trading_assets.alerts import Severity
 from trading_assets.database import read, verdicts, write
+from trading_assets.errors import LeaseLost
 from trading_assets.exchange.amounts import EXACT, plain
 from trading_assets.exchange.model import Order
 from trading_assets.trading import books, leases, records
 from trading_assets.trading.account import AccountView, view_account
+from trading_assets.trading.books import Outside
 from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.identifiers import is_ours
 from trading_assets.trading.leases import Lease
@@ -55,6 +57,20 @@ def reconcile(floor: Floor, holder: str, *, look_at_orders: bool = False) -> Rec
         account = view_account(floor)
     _record(floor, account)
     return Reconciled(account, adopted, reports, flow)
+
+
+def outside_before(floor: Floor, account: AccountView, market: str) -> Outside:
+    """What the account has besides the ledger, to measure a new order of `market` against.
+
+    While another market's order is under way, its KRW may have moved without being booked; what was
+    besides the ledger at the beginning, which recorded flows keep the same, holds then as well.
+    """
+    now = account.outside(market)
+    if account.settled:
+        return now
+    with read(floor.engine) as connection:
+        first = _first_outside(connection)
+    return now if first is None else Outside(first, now.base)
 
 
 def open_books(floor: Floor, holder: str) -> None:
@@ -114,6 +130,8 @@ def _adopt(floor: Floor, holder: str, intent: Intent) -> bool:
         return False
     try:
         OrderDesk(floor, lease, check=_nothing).look_up(intent.identifier)
+    except LeaseLost:
+        return False  # asking took so long that a run took the market: it books the order
     finally:
         leases.release(floor.engine, lease, floor.now())
     floor.tell(f"{intent.market}: booked the stray order {intent.identifier}")

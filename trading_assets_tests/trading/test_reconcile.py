@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.database import alerts, read
-from trading_assets.exchange.model import OrderRequest, OrderType, Side
+from trading_assets.exchange.model import Order, OrderRequest, OrderType, Side
 from trading_assets.trading import booking, books, leases, records
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.leases import Lease
@@ -17,6 +17,7 @@ from trading_assets.trading.reconcile import entries_stopped_by, open_books, rec
 from trading_assets.trading.states import IntentState, PositionState
 from trading_assets_tests.trading.fake_exchange import BTC, FakeExchange, fake_floor, stepped
 from trading_assets_tests.trading.ledger_world import (
+    EIGHT_SECONDS,
     NOW,
     bought,
     entered,
@@ -150,6 +151,27 @@ def test_orders_of_a_market_with_a_live_holder_are_its_own(
     booking.mark_sent(floor.engine, lease, intent.identifier, NOW)
     exchange.make(intent.request)
     exchange.clock.advance(timedelta(seconds=1))
+    assert reconcile(floor, "me", look_at_orders=True).adopted == ()
+    assert looked_up(floor.engine, intent).state is IntentState.SENT
+
+
+def test_a_stray_whose_market_was_taken_meanwhile_is_left_to_its_holder(
+    floor: Floor, exchange: FakeExchange, lease: Lease
+) -> None:
+    intent = entered(floor.engine, lease)
+    booking.mark_sent(floor.engine, lease, intent.identifier, NOW)
+    exchange.make(intent.request)
+    leases.release(floor.engine, lease, NOW)
+    exchange.clock.advance(timedelta(seconds=1))
+    order = exchange.order
+
+    def slow(*, uuid: str | None = None, identifier: str | None = None) -> Order:
+        exchange.clock.advance(EIGHT_SECONDS)
+        now = exchange.clock.now()
+        assert leases.take(floor.engine, BTC, "run-2", now=now, duration=EIGHT_SECONDS)
+        return order(uuid=uuid, identifier=identifier)
+
+    exchange.order = slow  # type: ignore[method-assign]
     assert reconcile(floor, "me", look_at_orders=True).adopted == ()
     assert looked_up(floor.engine, intent).state is IntentState.SENT
 

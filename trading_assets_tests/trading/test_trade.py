@@ -228,6 +228,24 @@ def test_an_entry_without_a_fill_gives_the_candidate_up(scene: Scene) -> None:
     assert scene.code() is FunnelCode.NOT_FILLED
 
 
+def test_an_unbooked_fill_elsewhere_does_not_spoil_the_proof_of_a_lost_entry(
+    scene: Scene,
+) -> None:
+    """10,000 KRW went into another market's order that is not booked yet: the entry is measured
+    against the 1,000,000 KRW of the beginning."""
+    lease = lease_of(scene.engine, "KRW-ETH")
+    other = entered(scene.engine, lease, signal_id=9)
+    booking.mark_sent(scene.engine, lease, other.identifier, NOW)
+    scene.exchange.totals["KRW"] -= 10_000
+    scene.trade((0, "1000"), (1, "980"))
+    with read(scene.engine) as connection:
+        position = records.position_of_signal(connection, 1)
+        assert position is not None
+        (entry,) = records.intents_of(connection, position.id, Leg.ENTRY)
+    assert entry.quote_outside == 1_000_000
+    assert entry.base_outside == 0
+
+
 def test_a_partial_entry_is_held_for_what_it_bought(scene: Scene) -> None:
     scene.exchange.share = Decimal("0.5")
 
