@@ -47,7 +47,7 @@ def _serve(ready: Connection) -> None:
     from trading_assets.paper_exchange.synthetic import SyntheticMarkets, SyntheticParameters
 
     markets = SyntheticMarkets(SyntheticParameters(), (MARKET,))
-    app = create_app(markets, SystemClock(), world="benchmark", limited=True)
+    app = create_app(markets, SystemClock(), limited=True)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

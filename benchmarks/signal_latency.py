@@ -174,7 +174,7 @@ def exchange(source: SyntheticMarkets, port: int, now: datetime) -> Iterator[Shi
     clock = ShiftedClock(now)
 
     def serve(**options: Any) -> None:
-        uvicorn.run(create_app(source, clock, world="bench"), **options)
+        uvicorn.run(create_app(source, clock), **options)
 
     process = multiprocessing.get_context("fork").Process(
         target=serve, kwargs={"port": port, "log_level": "error"}

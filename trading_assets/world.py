@@ -13,6 +13,8 @@ from pathlib import Path
 from trading_assets.errors import WrongWorld
 from trading_assets.settings import Settings, TradingMode
 
+# The paper exchange names its world in every answer; Upbit sends no such header.
+WORLD_HEADER = "Paper-World"
 _MARKER = "WORLD"
 
 

@@ -132,9 +132,7 @@ def paper_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[RunningExcha
     Shared by all tests: give it no faults. A test of limits or faults, or one that needs its own
     clock, takes `make_exchange`.
     """
-    server = ExchangeServer(
-        create_app(synthetic_markets, SystemClock(), world="test", limited=False)
-    )
+    server = ExchangeServer(create_app(synthetic_markets, SystemClock(), limited=False))
     yield server.start()
     server.stop()
 
@@ -162,7 +160,6 @@ def make_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[MakeExchange]
         app = create_app(
             markets or synthetic_markets,
             clock or SystemClock(),
-            world="test",
             limited=limited,
             account=account,
             keys=keys,

@@ -35,6 +35,7 @@ from trading_assets.errors import (
     RateLimited,
     TradingAssetsError,
     TryAgain,
+    WrongWorld,
 )
 from trading_assets.exchange.listening import START_IT
 from trading_assets.exchange.model import Interval
@@ -47,6 +48,7 @@ from trading_assets.exchange.raw_candles import (
 )
 from trading_assets.exchange.strict_json import parse_json
 from trading_assets.settings import LOOPBACK_HOSTS, UPBIT_URL, Settings
+from trading_assets.world import WORLD_HEADER, world_of
 
 MAX_CANDLES: Final = 200
 
@@ -149,15 +151,22 @@ class CandlePages:
     """Pages of candles of the exchange at `base_url`. Safe to use from several threads.
 
     timeout_seconds: for connecting, for each silence while reading, and for a whole answer.
+    world: whose candles are wanted; an exchange that names another one is refused (WrongWorld).
     """
 
     def __init__(
-        self, base_url: str, limiter: RateLimiter, clock: Clock, timeout_seconds: float
+        self,
+        base_url: str,
+        limiter: RateLimiter,
+        clock: Clock,
+        timeout_seconds: float,
+        world: str | None = None,
     ) -> None:
         self._base_url = base_url
         self._limiter = limiter
         self._clock = clock
         self._timeout = timeout_seconds
+        self._world = world
         self._sessions = threading.local()
 
     @property
@@ -241,8 +250,17 @@ class CandlePages:
             raise self._explained(session.cause, about) from session.cause
         if session.answer is None:
             raise MalformedAnswer(f"{about}: pyupbit sent no request")
+        self._check_world(session.answer)
         _check_status(session.answer, about, asked)
         return session.answer.content
+
+    def _check_world(self, answer: requests.Response) -> None:
+        named = answer.headers.get(WORLD_HEADER)
+        if self._world is not None and named not in (None, self._world):
+            raise WrongWorld(
+                f"the exchange at {self._base_url} is of the world {named}, wanted are candles of "
+                f"{self._world}: stop it, or set PAPER_EXCHANGE_PORT"
+            )
 
     def _explained(self, cause: Exception, about: str) -> Exception:
         """`cause` in the words of our error tree."""
@@ -288,7 +306,8 @@ def candle_pages(settings: Settings, clock: Clock) -> CandlePages:
     host = urlsplit(base_url).netloc.replace(":", "-")
     folder = settings.under_root(settings.data_dir) / "limits" / host
     limiter = RateLimiter(folder, "candle", settings.candle_rate, clock)
-    return CandlePages(base_url, limiter, clock, float(settings.request_timeout_seconds))
+    timeout, world = float(settings.request_timeout_seconds), world_of(settings).name
+    return CandlePages(base_url, limiter, clock, timeout, world)
 
 
 # --- the session ----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from trading_assets.clock import Clock, SteppedClock
 from trading_assets.errors import (
@@ -67,6 +67,7 @@ from trading_assets.paper_exchange.streams import (
     book_rows,
 )
 from trading_assets.paper_exchange.upstream import PASSED_ON, Upstream
+from trading_assets.world import WORLD_HEADER
 
 WARNING = "warning"
 _JSON = "application/json;charset=UTF-8"
@@ -232,7 +233,18 @@ class PaperExchange(Starlette):
             if fault is not None:
                 await self._fail(fault, scope, receive, send)
                 return
-        await super().__call__(scope, receive, send)
+        await super().__call__(scope, receive, self._naming_the_world(send))
+
+    def _naming_the_world(self, send: Send) -> Send:
+        """`send` that tells every answer's reader which world these prices are of."""
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start" and self.world:
+                header = (WORLD_HEADER.lower().encode(), self.world.encode())
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+            await send(message)
+
+        return named
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         keep_sender(scope, send)

@@ -12,7 +12,12 @@ import pytest
 
 from trading_assets.candles.frame import CANDLE_COLUMNS, check_candles
 from trading_assets.clock import SteppedClock, SystemClock
-from trading_assets.errors import ExchangeTimeout, ExchangeUnavailable, IpBlocked
+from trading_assets.errors import (
+    ExchangeTimeout,
+    ExchangeUnavailable,
+    IpBlocked,
+    WrongWorld,
+)
 from trading_assets.exchange.candle_pages import CandlePages, candle_pages
 from trading_assets.exchange.model import Interval
 from trading_assets.exchange.rate_limit import RateLimiter
@@ -173,6 +178,21 @@ def test_a_paper_exchange_that_is_not_there_is_named_with_the_way_to_start_it(
         f"nothing listens at {url}: start the paper exchange with `make paper-exchange` or "
         "`trading-assets paper-exchange`"
     )
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_exchange_of_another_world_is_refused_whatever_it_answers(
+    tmp_path: Path, status: int
+) -> None:
+    clock = SteppedClock(NOW)
+    limiter = RateLimiter(tmp_path, "candle", Decimal(10), clock)
+    answer = json_answer([], status=status, headers=(("Paper-World", "recorded-candles-60m"),))
+    with serving(lambda _p, _q: answer) as server:
+        pages = CandlePages(server.url, limiter, clock, 2.0, world="sandbox-1")
+        with pytest.raises(WrongWorld, match=r"recorded-candles-60m, wanted are .* of sandbox-1"):
+            pages.page(BTC, M5)
+    with serving(lambda _p, _q: json_answer([])) as server:  # Upbit names no world
+        assert len(CandlePages(server.url, limiter, clock, 2.0, world="live").page(BTC, M5)) == 0
 
 
 def test_the_environments_proxy_is_not_used(

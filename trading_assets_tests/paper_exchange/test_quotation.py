@@ -284,3 +284,8 @@ def test_an_unknown_path_is_a_json_404_and_health_names_the_world(
 ) -> None:
     assert get(exchange, "/v1/nothing").json() == documented.error(404, "Not Found")
     assert get(exchange, "/health").json()["world"] == "test"
+
+
+def test_every_answer_names_the_world_of_its_prices(exchange: RunningExchange) -> None:
+    for path in ("/v1/market/all", "/v1/nothing", "/health"):
+        assert get(exchange, path).headers["paper-world"] == "test"
