@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from trading_assets.database import alerts, read
+from trading_assets.errors import ExchangeUnavailable, LedgerMismatch
 from trading_assets.orchestration.trading.assets import FILLS, ORDERS, POSITIONS
 from trading_assets.orchestration.trading.sensors import emergency_sensor, reconcile_sensor
 from trading_assets.paper_exchange.faults import parse_fault
@@ -275,3 +276,24 @@ def test_no_secret_is_in_any_event_run_config_tag_or_error(
     assert "hold_trade" in everything  # there was something to search
     for secret in (ACCESS_KEY, SECRET_KEY):
         assert secret not in everything
+
+
+@pytest.mark.parametrize(
+    ("trouble", "is_seen"), [(ExchangeUnavailable("down"), False), (LedgerMismatch("less"), True)]
+)
+def test_the_reconcile_sensor_skips_only_what_the_next_minute_may_mend(
+    trading_world: TradingWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception,
+    is_seen: bool,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr("trading_assets.trading.reconcile.open_books", fails)
+    if is_seen:
+        with pytest.raises(Exception, match="less"):
+            trading_world.tick(reconcile_sensor)
+    else:
+        _, said = trading_world.tick(reconcile_sensor)
+        assert said == "not reconciled: down"

@@ -143,7 +143,7 @@ def trade_request(wanted: "Wanted", run_key: str) -> dg.RunRequest:
     description="Reconciles ledger and account once a minute while no trade run does so itself.",
 )
 def reconcile_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    from trading_assets.errors import TradingAssetsError
+    from trading_assets.errors import CredentialsRefused, LeaseLost, TryAgain
     from trading_assets.trading.leases import all_leases
     from trading_assets.trading.reconcile import open_books, reconcile
 
@@ -155,8 +155,9 @@ def reconcile_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         floor = resources.open_floor(context.log.info)
         open_books(floor, RECONCILE_JOB)
         found = reconcile(floor, RECONCILE_JOB, look_at_orders=True)
-    except TradingAssetsError as exc:
-        # The exchange may be down; the next minute asks again, `doctor` tells what is wrong.
+    except (TryAgain, CredentialsRefused, LeaseLost) as exc:
+        # What the next minute may mend, or live mode without keys. Anything else, above all a
+        # ledger that disagrees with the account, fails the tick and is seen.
         return dg.SkipReason(f"not reconciled: {exc}")
     missing = found.account.missing or "nothing"
     return dg.SkipReason(f"{len(found.adopted)} orders adopted, missing: {missing}")
