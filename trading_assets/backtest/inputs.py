@@ -1,0 +1,226 @@
+"""What the account simulation takes and what it gives back: values, checked when they are made.
+
+Here: the shapes. Not here: the simulation (`engine`), how a decision is made of a prediction
+(`decisions`), and what is computed from the trades (statistics, reports).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trading_assets.candles.frame import BoolArray, FloatArray, TimeArray
+from trading_assets.candles.series import CandleSeries
+from trading_assets.rules.exits import ExitReason
+from trading_assets.rules.funnel import FunnelCode
+from trading_assets.rules.limits import Limits
+from trading_assets.rules.sizing import SizeRules
+
+
+class EntryAt(StrEnum):
+    """Where a BUY is filled: at the close of its candle, or at the open of the next one."""
+
+    CLOSE = "close"
+    NEXT_OPEN = "next_open"
+
+
+class TradeEnd(StrEnum):
+    """Why a simulated position was left."""
+
+    STOP_LOSS = ExitReason.STOP_LOSS.value
+    TAKE_PROFIT = ExitReason.TAKE_PROFIT.value
+    TIME_LIMIT = ExitReason.TIME_LIMIT.value
+    SELL_SIGNAL = "sell_signal"
+    HALT = "halt"
+    END_OF_DATA = "end_of_data"  # still held when its market's candles ended; sold at that close
+
+
+TRADE_ENDS = tuple(TradeEnd)  # what `Trades.reason` counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarketPath:
+    """One market: its candles and, per candle t, what was decided at its close. Arrays (n,).
+
+    buy, sell: the decisions (`rules.decision`), False where there was no prediction, never both.
+    p_buy: sizes the entry. ev_net, min_ev_net: ratios; the entry rule asks for the expected value
+    again at the ask. stop_loss, take_profit: the signal's exit terms, ratios. timeout: counted from
+    the entry. The numbers may be NaN where `buy` is False.
+    """
+
+    market: str
+    series: CandleSeries
+    buy: BoolArray
+    sell: BoolArray
+    p_buy: FloatArray
+    ev_net: FloatArray
+    min_ev_net: FloatArray
+    stop_loss: FloatArray
+    take_profit: FloatArray
+    timeout: timedelta
+
+    def __post_init__(self) -> None:
+        _check_arrays(self)
+        _check_candles(self.market, self.series)
+        if self.timeout <= timedelta(0):
+            raise ValueError(f"{self.market}: timeout must be above 0, was {self.timeout}")
+        if (self.buy & self.sell).any():
+            row = int(np.argmax(self.buy & self.sell))
+            raise ValueError(f"{self.market}: row {row} asks for both BUY and SELL")
+        for name, rule, good in (
+            ("p_buy", "between 0 and 1", (self.p_buy >= 0) & (self.p_buy <= 1)),
+            ("ev_net", "finite", np.isfinite(self.ev_net)),
+            ("min_ev_net", "finite", np.isfinite(self.min_ev_net)),
+            ("stop_loss", "above 0 and below 1", (self.stop_loss > 0) & (self.stop_loss < 1)),
+            (
+                "take_profit",
+                "finite and above 0",
+                (self.take_profit > 0) & np.isfinite(self.take_profit),
+            ),
+        ):
+            bad = self.buy & ~good
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise ValueError(
+                    f"{self.market}: {name} of a BUY must be {rule}, row {row} has "
+                    f"{getattr(self, name)[row]}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRules:
+    """The rules of one account, and what it begins with.
+
+    starting_krw: the bot's capital. min_notional: the exchange's smallest order, KRW. max_slippage:
+    how far above the ask the limit price of an entry may lie, a ratio. resume_after: when a person
+    resumes after a peak-loss halt; None: never.
+    """
+
+    size: SizeRules
+    limits: Limits
+    starting_krw: Decimal
+    min_notional: Decimal
+    max_slippage: Decimal
+    resume_after: timedelta | None
+
+    def __post_init__(self) -> None:
+        for name in ("starting_krw", "min_notional"):
+            amount: Decimal = getattr(self, name)
+            if not (amount.is_finite() and amount > 0):
+                raise ValueError(f"{name} must be above 0 KRW, was {amount}")
+        if not 0 <= self.max_slippage < 1:
+            raise ValueError(f"max_slippage must be from 0 to below 1, was {self.max_slippage}")
+        if self.resume_after is not None and self.resume_after < timedelta(0):
+            raise ValueError(f"resume_after must not be negative, was {self.resume_after}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trades:
+    """Positions that were opened and left, in the order of their ends; arrays (n_trades,).
+
+    market: index into `Simulation.markets`. signal_time: close of the candle whose decision it
+    was. entry_time, exit_time: UTC; an exit inside a candle is known at its close and stamped so.
+    entry_price, exit_price: KRW per coin, slippage in it. stop_price, take_price: the barriers.
+    volume: coins. funds_krw: paid for them, without fee. fees_krw: of both sides. net_krw: after
+    everything. gross_bp: move of the candles' prices between entry and exit, before slippage and
+    fees. net_bp: net_krw over funds_krw. Both in 1e-4. reason: index into TRADE_ENDS. share: of
+    equity, the size step's.
+    """
+
+    market: NDArray[np.int16]
+    signal_time: TimeArray
+    entry_time: TimeArray
+    exit_time: TimeArray
+    entry_price: FloatArray
+    exit_price: FloatArray
+    stop_price: FloatArray
+    take_price: FloatArray
+    volume: FloatArray
+    funds_krw: FloatArray
+    fees_krw: FloatArray
+    net_krw: FloatArray
+    gross_bp: FloatArray
+    net_bp: FloatArray
+    reason: NDArray[np.int8]
+    p_buy: FloatArray
+    share: FloatArray
+
+    def __post_init__(self) -> None:
+        lengths = {f.name: len(getattr(self, f.name)) for f in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"all arrays of trades must have one length, were {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.market)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulation:
+    """What became of the account.
+
+    times: the closes of all candles, UTC, each once, oldest first. equity, exposure: KRW at those
+    times, after everything that happened there; positions at the bid. refusals: how many BUYs ended
+    under each code; those that were traded are the trades. halts: when equity had fallen too far.
+    """
+
+    markets: tuple[str, ...]
+    starting_krw: float
+    trades: Trades
+    times: TimeArray
+    equity: FloatArray
+    exposure: FloatArray
+    refusals: Mapping[FunnelCode, int]
+    halts: TimeArray
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in ("times", "equity", "exposure")}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"times, equity and exposure must have one length, were {lengths}")
+
+
+def _check_arrays(path: MarketPath) -> None:
+    n = len(path.series)
+    for name in ("buy", "sell"):
+        _check_array(path, name, n, np.dtype(np.bool_))
+    for name in ("p_buy", "ev_net", "min_ev_net", "stop_loss", "take_profit"):
+        _check_array(path, name, n, np.dtype(np.float64))
+
+
+def _check_array(path: MarketPath, name: str, n: int, dtype: np.dtype[np.generic]) -> None:
+    array: NDArray[np.generic] = getattr(path, name)
+    if array.shape != (n,) or array.dtype != dtype:
+        raise ValueError(
+            f"{path.market}: {name} must be {dtype} of shape ({n},), was {array.dtype} of shape "
+            f"{array.shape}"
+        )
+
+
+def _check_candles(market: str, series: CandleSeries) -> None:
+    """A path that a position can be judged on: forward in time, prices that exist."""
+    step = np.timedelta64(series.interval.duration)
+    ahead = np.diff(series.open_time)
+    if (ahead < step).any():
+        row = int(np.argmax(ahead < step)) + 1
+        raise ValueError(
+            f"{market}: candles must be at least {series.interval.value} apart, row {row} opens "
+            f"{ahead[row - 1]} after the one before"
+        )
+    for name in ("open", "high", "low", "close"):
+        prices: FloatArray = getattr(series, name)
+        good = (prices > 0) & np.isfinite(prices)
+        if not good.all():
+            row = int(np.argmin(good))
+            raise ValueError(f"{market}: {name} must be above 0, row {row} has {prices[row]}")
+    spans = (series.low <= np.minimum(series.open, series.close)) & (
+        series.high >= np.maximum(series.open, series.close)
+    )
+    if not spans.all():
+        row = int(np.argmin(spans))
+        raise ValueError(f"{market}: row {row} leaves the range from its low to its high")
