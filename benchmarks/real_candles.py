@@ -12,15 +12,12 @@ predicted by monthly purged refits) is what the yardsticks are held against.
 
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from trading_assets.candles.frame import candle_frame, open_times_us, step_us
-from trading_assets.candles.gaps import Gap, GapKind, Span, gap_frame, missing_spans
-from trading_assets.candles.series import CandleSeries, regular_series
+from trading_assets.candles.recorded import read_recordings
+from trading_assets.candles.series import CandleSeries
 from trading_assets.errors import NotEnoughHistory
 from trading_assets.exchange.model import Interval
 from trading_assets.features.matrix import feature_matrix
@@ -51,15 +48,13 @@ def main() -> None:
 
 
 def swing(folder: Path, settings: Settings) -> None:
-    frames = {m: read(folder / f"{m}-60m.parquet") for m in settings.markets}
+    recordings = read_recordings(folder, settings.markets, Interval.M60)
     print("swing, hourly candles; SELL/HOLD/BUY in %")
     head = f"{'':9}{'rows':>7}{'labels':>10}{'window':>13}{'n':>6}{'/prior':>8}{'/vol.':>8}"
     print(f"{head}{'direction AUC':>21}{'ECE':>7}{'bound':>7}{'rounds':>8}{'CPU s':>7}")
     found: list[tuple[Trained, Dataset]] = []
     for market in settings.markets:
-        dataset = dataset_of(
-            market, series_of(market, frames, Interval.M60), ProfileName.SWING, settings
-        )
+        dataset = dataset_of(market, recordings[market].series, ProfileName.SWING, settings)
         start = time.process_time()
         made = train(
             dataset, profile(settings, ProfileName.SWING), settings.recipe, seeds(settings)
@@ -128,12 +123,11 @@ def details(market: str, made: Trained, dataset: Dataset, settings: Settings) ->
 
 
 def scalp(folder: Path, settings: Settings) -> None:
-    minutes = {m: read(folder / f"{m}-1m.parquet") for m in settings.markets}
-    frames = {m: five_minutes(frame) for m, frame in minutes.items()}
+    recordings = read_recordings(folder, settings.markets, Interval.M5)
     print("scalp, 1-minute candles as 5-minute ones; SELL/HOLD/BUY in %")
     chosen = profile(settings, ProfileName.SCALP)
     for market in settings.markets:
-        series = series_of(market, frames, Interval.M5)
+        series = recordings[market].series
         labels = make_labels(series, chosen, costs(settings), ewm_sigma(series))
         shares = 100 * np.bincount(labels.label[labels.valid]) / labels.valid.sum()
         text = "/".join(f"{s:.0f}" for s in shares)
@@ -153,42 +147,6 @@ def dataset_of(market: str, series: CandleSeries, name: ProfileName, settings: S
     return make_dataset(
         market, chosen, sequences, labels, costs=charges, view=settings.sequence_view
     )
-
-
-def series_of(market: str, frames: Mapping[str, pd.DataFrame], interval: Interval) -> CandleSeries:
-    """The series; what other markets lack too was maintenance, the rest is without trades."""
-    own = missing_spans(open_times_us(frames[market]), interval)
-    everywhere = set.intersection(
-        *(
-            {t for s in missing_spans(open_times_us(f), interval) for t in times(s, interval)}
-            for f in frames.values()
-        )
-    )
-    gaps = []
-    for span in own:
-        only_here = everywhere.isdisjoint(times(span, interval))
-        gaps.append(Gap(span, GapKind.NO_TRADES if only_here else GapKind.MAINTENANCE))
-    return regular_series(frames[market], gap_frame(gaps), interval)
-
-
-def times(span: Span, interval: Interval) -> range:
-    return range(span.start, span.end, step_us(interval))
-
-
-def read(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
-    columns = {name: frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
-    return candle_frame(frame["time"].to_numpy(), **columns)
-
-
-def five_minutes(frame: pd.DataFrame) -> pd.DataFrame:
-    """1-minute candles as 5-minute ones; a minute without trades changes nothing."""
-    grouped = frame.groupby(frame["open_time"].dt.floor("5min"))
-    merged = grouped.agg(
-        {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
-    )
-    columns = {name: merged[name].to_numpy() for name in merged.columns}
-    return candle_frame(merged.index.to_numpy(), **columns)
 
 
 def seeds(settings: Settings) -> range:

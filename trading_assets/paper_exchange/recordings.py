@@ -1,10 +1,10 @@
 """Recorded candles as a price source: one folder, one base interval, moved in time by whole weeks.
 
-A file is `<market>-<interval>.parquet` with columns time, open, high, low, close, volume (UTC,
-stamped at the start of the candle). The move is fixed at the world's first start and kept in a
-file, so that a restart plays on and rewrites nothing: `live_days` days or up to a week more lie
-ahead then. Weeks, because hours of the day and days of the week carry patterns. Finer candles than
-recorded are refused, never invented; the path inside the present candle is a bridge (`inside.py`).
+What the files are is `candles/recorded.py`. The move is fixed at the world's first start and kept
+in a file, so that a restart plays on and rewrites nothing: `live_days` days or up to a week more
+lie ahead then. Weeks, because hours of the day and days of the week carry patterns. Finer candles
+than recorded are refused, never invented; the path inside the present candle is a bridge
+(`inside.py`).
 """
 
 import json
@@ -17,19 +17,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trading_assets.candles.recorded import COLUMNS, read_recording, recorded_times_us
 from trading_assets.errors import CorruptStore, EnvironmentProblem, IntervalNotServed
 from trading_assets.exchange.model import Interval
 from trading_assets.paper_exchange.grid import IntArray
 from trading_assets.paper_exchange.markets import (
     FOR_EVER_MS,
-    MINUTE_MS,
     Candles,
     Markets,
     from_ms,
     to_ms,
 )
 
-COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _WEEK_MS = 7 * 86_400_000
 _TRADES_A_MINUTE = 12
 
@@ -103,57 +102,8 @@ class RecordedMarkets(Markets):
         return Candles(open_ms, o, h, lo, c, volume, value, last).where(volume > 0)
 
 
-def recording_path(folder: Path, market: str, interval: Interval) -> Path:
-    """Where the candles of `market` lie."""
-    return folder / f"{market}-{interval.value}.parquet"
-
-
-def read_recording(folder: Path, market: str, interval: Interval) -> pd.DataFrame:
-    """The recorded candles, oldest first, not moved.
-
-    Raises EnvironmentProblem when there is no file, CorruptStore when it is not such a recording;
-    the message names the file and what is wrong.
-    """
-    path = recording_path(folder, market, interval)
-    if not path.is_file():
-        raise EnvironmentProblem(
-            f"there is no recording {path}: RECORDED must name a folder with one such file for "
-            "each of MARKETS"
-        )
-    frame = pd.read_parquet(path)
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise CorruptStore(f"{path} has no column {', '.join(missing)}")
-    if not isinstance(frame["time"].dtype, pd.DatetimeTZDtype):
-        raise CorruptStore(f"{path}: time must be UTC with its zone, is {frame['time'].dtype}")
-    if frame.empty:
-        raise CorruptStore(f"{path} has no candles")
-    _check_candles(frame, path, interval)
-    return frame
-
-
 def _open_ms(frame: pd.DataFrame) -> IntArray:
-    naive = frame["time"].dt.tz_convert("UTC").dt.tz_localize(None)
-    return np.asarray(naive.to_numpy().astype("datetime64[ms]").astype(np.int64))
-
-
-def _check_candles(frame: pd.DataFrame, path: Path, interval: Interval) -> None:
-    open_ms = _open_ms(frame)
-    if (np.diff(open_ms) <= 0).any():
-        raise CorruptStore(f"{path}: candle times must rise")
-    if (open_ms % (interval.minutes * MINUTE_MS)).any():
-        raise CorruptStore(f"{path}: a candle does not start on a multiple of {interval.value}")
-    o, h, lo, c, volume = (frame[name].to_numpy(np.float64) for name in COLUMNS[1:])
-    impossible = (
-        ~(lo > 0)
-        | ~np.isfinite(h)
-        | ~(h >= np.maximum(o, c))
-        | ~(lo <= np.minimum(o, c))
-        | ~(volume >= 0)
-    )
-    if impossible.any():
-        row = int(impossible.argmax())
-        raise CorruptStore(f"{path}: impossible candle at {from_ms(int(open_ms[row]))}")
+    return recorded_times_us(frame) // 1000
 
 
 def fixed_move(
