@@ -104,7 +104,7 @@ def make_labels(series: CandleSeries, profile: Profile, costs: Costs, sigma: Flo
     entry = series.close
     tick = tick_sizes(entry)
     cost = round_trip_costs(costs, entry, tick)
-    stop_loss, take_profit = _terms(profile, sigma, cost)
+    stop_loss, take_profit = exit_ratios(profile, sigma, cost)
     valid = _whole_paths(series, h) & (stop_loss > 0) & (stop_loss < 1) & np.isfinite(take_profit)
 
     long_exit, long_reason = _exits(
@@ -177,8 +177,13 @@ def _is_whole(ticks: FloatArray) -> BoolArray:
     return np.asarray(np.abs(ticks - np.rint(ticks)) <= _ON_GRID * np.maximum(1, np.abs(ticks)))
 
 
-def _terms(profile: Profile, sigma: FloatArray, cost: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(stop_loss, take_profit) of each row, NaN where the volatility is not known."""
+def exit_ratios(
+    profile: Profile, sigma: FloatArray, cost: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(stop_loss, take_profit) of each row, NaN where the volatility is not known.
+
+    sigma: volatility per candle. cost: of a round trip, ratio. All (n,).
+    """
     exits = profile.exits
     if isinstance(exits, FixedExits):
         n = len(sigma)

@@ -8,7 +8,7 @@ expired already: an old signal is never dressed as new. Never imports mlflow.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 import numpy as np
 from sqlalchemy.engine import Engine
@@ -27,7 +27,6 @@ from trading_assets.errors import (
     RateLimited,
 )
 from trading_assets.exchange.model import Interval
-from trading_assets.exchange.price_units import tick_size
 from trading_assets.features.anchors import history_start
 from trading_assets.features.checks import DRIFT_ROWS, check_features
 from trading_assets.features.matrix import latest_features
@@ -45,19 +44,16 @@ from trading_assets.rules.check import CheckOutcome, blocking_failures
 from trading_assets.rules.decision import (
     Action,
     Reason,
-    Thresholds,
     confidence,
-    decide,
     expire,
     predicted_class,
 )
 from trading_assets.rules.profile import Profile
 from trading_assets.settings import Settings
-from trading_assets.signals.prediction import latest_sigma, predict
+from trading_assets.signals.prediction import latest_sigma, predict, rule
 from trading_assets.signals.store import Signal, decided_signal, insert_signal
 from trading_assets.world import World
 
-_RATIO_DIGITS = Decimal("1e-8")
 _MAX_DETAIL = 2000
 
 
@@ -216,17 +212,15 @@ class _Producer:
             return _hold(signal, Reason.CHECKS_FAILED, reasons)
         prediction, sigma = predict(champion.served, series), latest_sigma(series)
         p = prediction.probabilities
-        close = Decimal(repr(float(series.close[-1])))
-        round_trip = costs(self.settings).round_trip(close, tick_size(close))
-        terms = profile.exits.terms(Decimal(repr(sigma)), round_trip)
-        decision = decide(
-            p,
-            prediction.ev_long,
-            prediction.ev_short,
-            Thresholds.of(profile.min_confidence, profile.min_ev_costs, round_trip),
+        ruling = rule(
+            profile,
+            costs(self.settings),
+            prediction,
+            close=float(series.close[-1]),
+            sigma=sigma,
         )
         decision = expire(
-            decision,
+            ruling.decision,
             age_hours(signal.model_confirmed_at, self.clock.now()),
             float(self.settings.entries_stop_after_hours),
         )
@@ -242,9 +236,9 @@ class _Producer:
             confidence=confidence(p),
             ev_net=prediction.ev_short if decision.action is Action.SELL else prediction.ev_long,
             sigma=sigma,
-            stop_loss=_rounded(terms.stop_loss),
-            take_profit=_rounded(terms.take_profit),
-            timeout_seconds=int(terms.timeout.total_seconds()),
+            stop_loss=ruling.terms.stop_loss,
+            take_profit=ruling.terms.take_profit,
+            timeout_seconds=int(ruling.terms.timeout.total_seconds()),
         )
 
     def _candles(
@@ -326,11 +320,6 @@ def _reason_of(error: Exception) -> Reason:
     if isinstance(error, ExchangeUnavailable | RateLimited | IpBlocked):
         return Reason.EXCHANGE_UNAVAILABLE
     return Reason.ERROR
-
-
-def _rounded(ratio: Decimal) -> Decimal:
-    """To 1e-8: far below a tick, and the row stays readable."""
-    return ratio.quantize(_RATIO_DIGITS, rounding=ROUND_HALF_EVEN)
 
 
 def _iso(moment: datetime | None) -> str:
