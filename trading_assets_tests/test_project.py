@@ -37,7 +37,8 @@ def required_packages() -> set[str]:
     project = pyproject()["project"]
     assert isinstance(project, dict)
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    return {name.lower() for group in groups for name in group}
+    # Without the bound that some carry: `plotly<6`.
+    return {re.split("[<>=!~]", name)[0].lower() for group in groups for name in group}
 
 
 def pinned_packages() -> dict[str, str]:
