@@ -7,13 +7,12 @@ Sharpe ratios in this file are per period, not annualised.
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import kurtosis, norm, rankdata, skew
 
+from trading_assets.backtest.documents import Number
 from trading_assets.backtest.statistics import FloatArray
 
 PARTITIONS = 16
@@ -27,19 +26,11 @@ class DeflatedSharpe:
     settings without any skill, per period. trials: independent ones. Above 0.95 is the usual bar.
     """
 
-    probability: float
-    sharpe: float
-    expected_by_luck: float
+    probability: Number
+    sharpe: Number
+    expected_by_luck: Number
     trials: float
     periods: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {k: None if math.isnan(v) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        known: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
-        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +46,6 @@ class Overfitting:
     loses: float
     settings: int
     splits: int
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        return cls(**values)
 
 
 def probabilistic_sharpe(returns: FloatArray, benchmark: float) -> float:

@@ -9,10 +9,17 @@ import math
 
 import numpy as np
 
-from trading_assets.backtest.statistics import FloatArray, TimeArray
+from trading_assets.backtest.statistics import (
+    Blocks,
+    FloatArray,
+    Interval,
+    TimeArray,
+    sums_interval,
+)
 
 DAYS_A_YEAR = 365
 _DAY = np.timedelta64(1, "D")
+_NO_VARIANCE = 1e-12
 
 
 def daily_returns(times: TimeArray, equity: FloatArray) -> tuple[TimeArray, FloatArray]:
@@ -70,3 +77,31 @@ def sortino_ratio(returns: FloatArray, periods: int = DAYS_A_YEAR) -> float:
         return math.nan
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
     return float(returns.mean()) / downside * math.sqrt(periods) if downside > 0 else math.nan
+
+
+def sharpe_interval(days: TimeArray, returns: FloatArray, blocks: Blocks, seed: int) -> Interval:
+    """`sharpe_ratio` of daily returns (n,) with its interval by resampled blocks."""
+    sums = np.stack([np.ones(len(returns)), returns, returns**2], axis=1)
+    return sums_interval(days, sums, _sharpes, blocks, seed)
+
+
+def sortino_interval(days: TimeArray, returns: FloatArray, blocks: Blocks, seed: int) -> Interval:
+    """`sortino_ratio` of daily returns (n,) with its interval by resampled blocks."""
+    sums = np.stack([np.ones(len(returns)), returns, np.minimum(returns, 0.0) ** 2], axis=1)
+    return sums_interval(days, sums, _sortinos, blocks, seed)
+
+
+def _sharpes(sums: FloatArray) -> FloatArray:
+    n, total, squares = sums.T
+    n = np.where(n > 1, n, np.nan)
+    variance = (squares - total**2 / n) / (n - 1)
+    # What is left of a difference of equal numbers is rounding, not variance.
+    variance = np.where(variance > _NO_VARIANCE * squares / n, variance, np.nan)
+    return np.asarray(total / n / np.sqrt(variance) * math.sqrt(DAYS_A_YEAR))
+
+
+def _sortinos(sums: FloatArray) -> FloatArray:
+    n, total, downside = sums.T
+    n = np.where(n > 1, n, np.nan)
+    deviation = np.sqrt(np.where(downside > 0, downside, np.nan) / n)
+    return np.asarray(total / n / deviation * math.sqrt(DAYS_A_YEAR))

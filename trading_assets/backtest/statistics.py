@@ -6,12 +6,13 @@ draws and intervals. Not here: what is measured (`performance.py`, `overfitting.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trading_assets.backtest.documents import Number
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -30,9 +31,9 @@ class Interval:
     trusted. NaN where the data cannot say (no trades, one block).
     """
 
-    value: float
-    low: float
-    high: float
+    value: Number
+    low: Number
+    high: Number
     blocks: int
     coverage: float = COVERAGE
 
@@ -45,15 +46,6 @@ class Interval:
             self.blocks,
             self.coverage,
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON; NaN becomes null."""
-        return {k: None if math.isnan(v) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        known: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
-        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,20 +117,30 @@ def ratio_interval(
 
     A draw whose denominator is 0 (only blocks without trades) says nothing and is left out.
     """
+    sums = np.stack([numerator, denominator], axis=1)
+    return sums_interval(times, sums, _ratio, blocks, seed, draws=draws)
+
+
+def sums_interval(
+    times: TimeArray,
+    columns: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
+    blocks: Blocks,
+    seed: int,
+    *,
+    draws: int = DRAWS,
+) -> Interval:
+    """A statistic of column sums, by resampled blocks: exact and fast, without laying out rows.
+
+    columns: (n, k). statistic: turns sums (m, k) into values (m,); NaN where it is not defined,
+    and such a draw is left out.
+    """
     place = blocks.of(times)
-    above = np.bincount(place, numerator, minlength=blocks.count)
-    below = np.bincount(place, denominator, minlength=blocks.count)
-    weights = blocks.weights(seed, draws=draws)
-    return _interval(
-        _divided(above.sum(), below.sum()),
-        np.divide(
-            weights @ above,
-            weights @ below,
-            out=np.full(draws, np.nan),
-            where=(weights @ below) != 0,
-        ),
-        blocks.count,
-    )
+    by_block = np.zeros((blocks.count, columns.shape[1]))
+    np.add.at(by_block, place, columns)
+    whole = statistic(by_block.sum(axis=0)[None])
+    drawn = statistic(blocks.weights(seed, draws=draws) @ by_block)
+    return _interval(float(whole[0]), drawn, blocks.count)
 
 
 def rate_interval(times: TimeArray, blocks: Blocks, seed: int, *, draws: int = DRAWS) -> Interval:
@@ -218,5 +220,6 @@ def _interval(value: float, found: FloatArray, blocks: int) -> Interval:
     return Interval(float(value), float(low), float(high), blocks)
 
 
-def _divided(above: float, below: float) -> float:
-    return float(above / below) if below else math.nan
+def _ratio(sums: FloatArray) -> FloatArray:
+    below = np.where(sums[:, 1] != 0, sums[:, 1], np.nan)
+    return np.asarray(sums[:, 0] / below)

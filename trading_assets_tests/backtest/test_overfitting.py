@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from trading_assets.backtest.overfitting import (
-    DeflatedSharpe,
     Overfitting,
     deflated_sharpe,
     expected_best_sharpe,
@@ -144,10 +143,3 @@ def test_what_cannot_be_judged_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         probability_of_overfitting(np.zeros(shape), partitions)
-
-
-def test_both_survive_json() -> None:
-    deflated = DeflatedSharpe(0.5, 0.1, 0.2, 3.0, 100)
-    assert DeflatedSharpe.from_json(deflated.to_json()) == deflated
-    found = Overfitting(0.1, 0.2, 3, 4)
-    assert Overfitting.from_json(found.to_json()) == found

@@ -182,14 +182,6 @@ def test_the_best_weeks_go_by_their_sum() -> None:
     assert stays.tolist() == [False, False, False, True, True]
 
 
-def test_an_interval_survives_json_with_its_nan() -> None:
-    found = Interval(1.5, math.nan, 2.5, 7)
-    back = Interval.from_json(found.to_json())
-    assert found.to_json()["low"] is None
-    assert (back.value, back.high, back.blocks) == (1.5, 2.5, 7)
-    assert math.isnan(back.low)
-
-
 @given(
     st.lists(st.tuples(st.floats(0, 69.9), st.floats(-1e3, 1e3)), min_size=1, max_size=50),
     st.floats(0.1, 10),
