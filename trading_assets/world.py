@@ -46,6 +46,11 @@ class World:
         return self.data / "models"
 
     @property
+    def walk_forward(self) -> Path:
+        """Out-of-sample predictions and the models that made them."""
+        return self.data / "walk_forward"
+
+    @property
     def dagster_home(self) -> Path:
         return self.data / "dagster"
 
