@@ -138,6 +138,24 @@ sa.Index(
     verdicts.c.decided_at,
 )
 
+profile_choices = sa.Table(
+    "profile_choices",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("decided_at", UtcInstant, nullable=False),
+    # Null: none has an edge, nothing is entered.
+    sa.Column("profile", sa.String(20)),
+    sa.Column("since", UtcInstant),
+    sa.Column("reason", sa.String(20), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    # When the chosen profile was evaluated; a choice is good for some days only.
+    sa.Column("evaluated_at", UtcInstant),
+    # What was evaluated of each profile.
+    sa.Column("numbers", sa.JSON, nullable=False),
+    sa.Column("run_id", sa.String(64)),
+)
+sa.Index("profile_choices_by_time", profile_choices.c.decided_at)
+
 heartbeats = sa.Table(
     "heartbeats",
     metadata,

@@ -39,6 +39,14 @@ class ProfileName(StrEnum):
     SWING = "swing"
 
 
+class TradedProfile(StrEnum):
+    """Whose signals count: those of the profile that the evaluation chose, or of a pinned one."""
+
+    AUTO = "auto"
+    SCALP = ProfileName.SCALP.value
+    SWING = ProfileName.SWING.value
+
+
 class Recipe(StrEnum):
     """How a model is made."""
 
@@ -189,7 +197,7 @@ class Settings(BaseSettings):
 
     # What is traded, and how.
     trading_mode: TradingMode = TradingMode.SANDBOX
-    profile: ProfileName = ProfileName.SCALP
+    profile: TradedProfile = TradedProfile.SCALP
     profiles: Annotated[tuple[ProfileName, ...], NoDecode, BeforeValidator(_comma_separated)] = (
         ProfileName.SCALP,
         ProfileName.SWING,
@@ -212,6 +220,8 @@ class Settings(BaseSettings):
     base_seed: Annotated[int, Field(ge=0)] = 20260101
     retrain_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
     entries_stop_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(48)
+    # An evaluation older than this proves no edge any more (PROFILE=auto).
+    evaluation_valid_days: Annotated[Decimal, Field(gt=0)] = Decimal(7)
 
     # The exchange.
     exchange_url: str | None = None  # default: the paper exchange, in `live` Upbit
@@ -245,14 +255,12 @@ class Settings(BaseSettings):
     def _rules_between_settings(self) -> Self:
         if not self.markets:
             raise ValueError("MARKETS must name at least one market")
+        if not self.profiles:
+            raise ValueError("PROFILES must name at least one profile")
         for name, values in (("MARKETS", self.markets), ("PROFILES", self.profiles)):
             twice = sorted({str(v) for v in values if values.count(v) > 1})
             if twice:
                 raise ValueError(f"{name} must name each once, has {', '.join(twice)} twice")
-        if self.profile not in self.profiles:
-            raise ValueError(
-                f"PROFILE={self.profile} must be one of PROFILES={','.join(self.profiles)}"
-            )
         if self.recorded is not None:
             if self.trading_mode is not TradingMode.SANDBOX:
                 raise ValueError(
@@ -264,12 +272,7 @@ class Settings(BaseSettings):
                     "RECORDED_INTERVAL_MINUTES must be 1 or 60, was "
                     f"{self.recorded_interval_minutes}"
                 )
-            if self.profile not in self.active_profiles:
-                raise ValueError(
-                    f"PROFILE={self.profile} needs {self.profile_interval_minutes(self.profile)}"
-                    f"-minute candles, the recording has {self.recorded_interval_minutes}-minute "
-                    "ones: set PROFILE=swing"
-                )
+        self._check_profile()
         if self.entries_stop_after_hours < self.retrain_after_hours:
             raise ValueError(
                 f"ENTRIES_STOP_AFTER_HOURS={self.entries_stop_after_hours} must not be below "
@@ -281,13 +284,33 @@ class Settings(BaseSettings):
                 f"TRADING__LOST_ORDER_SECONDS must be at least {LEAST_LOST_ORDER_SECONDS} in live "
                 f"mode, was {lost_after}: Upbit may show an order late"
             )
-        if self.trading_mode is TradingMode.LIVE and "profile" not in self.model_fields_set:
+        self._check_exchange_host()
+        return self
+
+    def _check_profile(self) -> None:
+        """A pinned profile is trained and has its candles; `live` takes no other than a pinned."""
+        pinned = self.pinned_profile
+        unpinned = pinned is None or "profile" not in self.model_fields_set
+        if unpinned and self.trading_mode is TradingMode.LIVE:
             raise ValueError(
                 "PROFILE must be pinned in live mode: real money follows a chosen profile, "
                 f"set PROFILE={' or PROFILE='.join(self.profiles)}"
             )
-        self._check_exchange_host()
-        return self
+        if pinned is not None and pinned not in self.profiles:
+            raise ValueError(
+                f"PROFILE={pinned} must be auto or one of PROFILES={','.join(self.profiles)}"
+            )
+        candles = f"{self.recorded_interval_minutes}-minute"
+        if pinned is not None and pinned not in self.active_profiles:
+            raise ValueError(
+                f"PROFILE={pinned} needs {self.profile_interval_minutes(pinned)}-minute candles, "
+                f"the recording has {candles} ones: set PROFILE=swing"
+            )
+        if not self.active_profiles:
+            raise ValueError(
+                f"PROFILES={','.join(self.profiles)} names no profile that can use a recording of "
+                f"{candles} candles: add swing"
+            )
 
     def _check_exchange_host(self) -> None:
         """A real host only in `live`, and only Upbit's; anything else is a wrong order away."""
@@ -322,6 +345,11 @@ class Settings(BaseSettings):
     def profile_interval_minutes(self, name: ProfileName) -> int:
         group = self.scalp if name is ProfileName.SCALP else self.swing
         return group.interval_minutes
+
+    @property
+    def pinned_profile(self) -> ProfileName | None:
+        """The profile that PROFILE names, None for `auto`: then the evaluation's choice holds."""
+        return None if self.profile is TradedProfile.AUTO else ProfileName(self.profile)
 
     @property
     def active_profiles(self) -> tuple[ProfileName, ...]:

@@ -9,6 +9,7 @@ from trading_assets.errors import SettingsError
 from trading_assets.settings import (
     UPBIT_URL,
     ProfileName,
+    TradedProfile,
     TradingMode,
     effective_settings,
     load_settings,
@@ -26,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_defaults_need_no_file_and_no_environment(home: Path) -> None:
     settings = load_settings()
     assert settings.trading_mode is TradingMode.SANDBOX
-    assert settings.profile is ProfileName.SCALP
+    assert settings.profile is TradedProfile.SCALP
     assert settings.markets == ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL")
     assert settings.exchange_base_url == "http://127.0.0.1:8700"
     assert settings.root == home
@@ -71,10 +72,9 @@ def test_lists_are_comma_separated_and_groups_use_two_underscores(
         ("CANDLE_REQUESTS_PER_SECOND", "10.1", "less than or equal to 10"),
         ("MARKETS", "KRW-BTC,BTC-ETH", "BTC-ETH"),
         ("MARKETS", "KRW-BTC,KRW-BTC", "MARKETS must name each once, has KRW-BTC twice"),
-        ("PROFILES", "swing", "PROFILE=scalp must be one of PROFILES=swing"),
+        ("PROFILE", "gamble", "PROFILE was 'gamble': Input should be 'auto', 'scalp' or 'swing'"),
         ("EXCHANGE_URL", "https://api.upbit.com", "must be on this machine"),
         ("EXCHANGE_URL", "http://127.0.0.1.example.com", "must be on this machine"),
-        ("RECORDED", "candles", "PROFILE=scalp needs 5-minute candles"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_the_value_and_the_rule(
@@ -86,9 +86,17 @@ def test_a_wrong_value_is_refused_with_its_name_the_value_and_the_rule(
     assert says in str(refused.value)
 
 
-def test_no_market_at_all_is_refused() -> None:
+def test_no_market_or_no_profile_at_all_is_refused() -> None:
     with pytest.raises(SettingsError, match="MARKETS must name at least one market"):
         load_settings({"markets": ()})
+    with pytest.raises(SettingsError, match="PROFILES must name at least one profile"):
+        load_settings({"profiles": ()})
+
+
+def test_a_pinned_profile_is_one_of_the_trained_ones() -> None:
+    assert load_settings({"profile": "swing"}).pinned_profile is ProfileName.SWING
+    with pytest.raises(SettingsError, match="PROFILE=scalp must be auto or one of PROFILES=swing"):
+        load_settings({"profile": "scalp", "profiles": ("swing",)})
 
 
 @pytest.mark.parametrize("value", ["1", "50"])
@@ -113,9 +121,10 @@ def test_live_speaks_only_to_upbit() -> None:
             load_settings({"trading_mode": "live", "profile": "swing", "exchange_url": url})
 
 
-def test_live_takes_no_profile_by_default() -> None:
-    with pytest.raises(SettingsError, match="PROFILE must be pinned in live mode"):
-        load_settings({"trading_mode": "live"})
+def test_live_takes_no_profile_but_a_pinned_one() -> None:
+    for unpinned in ({}, {"profile": "auto"}):
+        with pytest.raises(SettingsError, match="PROFILE must be pinned in live mode"):
+            load_settings({"trading_mode": "live", **unpinned})
     assert load_settings({"trading_mode": "live", "profile": "scalp"}).profile == "scalp"
 
 
@@ -125,7 +134,11 @@ def test_a_recording_goes_only_with_the_sandbox() -> None:
 
 
 def test_a_recording_serves_only_the_profiles_its_interval_divides() -> None:
-    hourly = load_settings({"recorded": "candles", "profile": "swing"})
+    with pytest.raises(SettingsError, match="PROFILE=scalp needs 5-minute candles"):
+        load_settings({"recorded": "candles", "profile": "scalp"})
+    with pytest.raises(SettingsError, match="PROFILES=scalp names no profile that can use"):
+        load_settings({"recorded": "candles", "profiles": ("scalp",), "profile": "auto"})
+    hourly = load_settings({"recorded": "candles", "profile": "auto"})
     assert hourly.active_profiles == (ProfileName.SWING,)
     assert hourly.live_days == 7
     minutes = load_settings({"recorded": "candles", "recorded_interval_minutes": 1})

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     BELOW_CONFIDENCE = "below_confidence"
     PREDICTED_HOLD = "predicted_hold"
     EV_TOO_LOW = "ev_too_low"
+    NO_EDGE = "no_edge"
     MODEL_EXPIRED = "model_expired"
     NO_CHAMPION = "no_champion"
     STALE_CANDLES = "stale_candles"
@@ -106,6 +107,18 @@ def decide(p: Probabilities, ev_long: float, ev_short: float, thresholds: Thresh
             "only closes a position",
         )
     return _blocked(predicted, "p_sell", p.p_sell, ev_short, thresholds)
+
+
+def withhold(decision: Decision, why: str) -> Decision:
+    """`decision` while no profile has an edge to trade on, for the reason `why`.
+
+    Nothing is entered: everything but SELL, which only closes a position, becomes HOLD.
+    """
+    if decision.action is Action.SELL:
+        return Decision(decision.action, decision.reason, f"{decision.detail}; no edge: {why}")
+    return Decision(
+        Action.HOLD, Reason.NO_EDGE, f"{why}; otherwise {decision.reason}: {decision.detail}"
+    )
 
 
 def expire(decision: Decision, age_hours: float | None, limit_hours: float) -> Decision:

@@ -47,9 +47,11 @@ from trading_assets.rules.decision import (
     confidence,
     expire,
     predicted_class,
+    withhold,
 )
 from trading_assets.rules.profile import Profile
 from trading_assets.settings import Settings
+from trading_assets.signals.choices import Traded, traded_profile
 from trading_assets.signals.prediction import latest_sigma, predict, rule
 from trading_assets.signals.store import Signal, decided_signal, insert_signal
 from trading_assets.world import World
@@ -91,14 +93,17 @@ def produce_signals(  # noqa: PLR0917  # what a run of signals is made of
 ) -> SignalsReport:
     """One signal per market and active profile, the traded profile first.
 
+    While no profile has an edge to trade on (PROFILE=auto), entries become HOLD with the reason
+    `no_edge`; SELL goes on closing positions, under whichever profile they were opened.
     Waits until the closing candle may be there, then asks each market for it. Safe to repeat: what
     a model version decided on a candle is neither decided nor written again.
     """
     del world  # the stores belong to it and have refused others
-    shop = _Producer(settings, clock, pages, store, champions, engine, run_id)
+    traded = traded_profile(engine, settings, clock.now())
+    shop = _Producer(settings, clock, pages, store, champions, engine, traded, run_id)
     rows: list[Signal] = []
     inserted: list[Signal] = []
-    for profile in _traded_first(settings):
+    for profile in _traded_first(settings, traded):
         shop.wait_for_close(profile)
         for market in settings.markets:
             signal, is_new = shop.signal(market, profile)
@@ -108,8 +113,8 @@ def produce_signals(  # noqa: PLR0917  # what a run of signals is made of
     return SignalsReport(tuple(rows), tuple(inserted), tuple(shop.failures))
 
 
-def _traded_first(settings: Settings) -> Iterator[Profile]:
-    yield from sorted(active_profiles(settings), key=lambda p: p.name != settings.profile)
+def _traded_first(settings: Settings, traded: Traded) -> Iterator[Profile]:
+    yield from sorted(active_profiles(settings), key=lambda p: p.name != traded.profile)
 
 
 @dataclass(slots=True)
@@ -122,6 +127,7 @@ class _Producer:
     store: CandleStore
     champions: ChampionStore
     engine: Engine
+    traded: Traded
     run_id: str | None
     failures: list[Failure] = field(default_factory=list)
     _blocked: IpBlocked | None = None
@@ -145,8 +151,12 @@ class _Producer:
                 known = decided_signal(
                     self.engine, market, profile.name, slot_start - interval.duration, version
                 )
-                # A model that has expired since must say so.
-                if known is not None and not self._has_expired(known.model_confirmed_at):
+                # A model that has expired since must say so, and so must another choice of profile.
+                if (
+                    known is not None
+                    and known.traded == blank.traded
+                    and not self._has_expired(known.model_confirmed_at)
+                ):
                     return known, False
             made = self._make(blank, profile, interval, slot_start)
         except Exception as exc:  # noqa: BLE001  # the one edge: it becomes a row and a failed run
@@ -219,8 +229,11 @@ class _Producer:
             close=float(series.close[-1]),
             sigma=sigma,
         )
+        decision = ruling.decision
+        if self.traded.profile is None:
+            decision = withhold(decision, self.traded.why)
         decision = expire(
-            ruling.decision,
+            decision,
             age_hours(signal.model_confirmed_at, self.clock.now()),
             float(self.settings.entries_stop_after_hours),
         )
@@ -288,7 +301,7 @@ class _Producer:
         return Signal(
             market=market,
             profile=profile.name,
-            traded=profile.name == self.settings.profile,
+            traded=profile.name == self.traded.profile,
             candle_time=None,
             created_at=self.clock.now(),
             expires_at=expires_at,

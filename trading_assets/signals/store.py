@@ -27,6 +27,7 @@ _PASSING = frozenset(
         Reason.NO_CHAMPION,
         Reason.NOT_ENOUGH_HISTORY,
         Reason.MODEL_EXPIRED,
+        Reason.NO_EDGE,
     }
 )
 
@@ -78,9 +79,10 @@ class Signal:
 def insert_signal(engine: Engine, signal: Signal, slot_start: datetime) -> bool:
     """Store `signal` unless it is there already; whether it was stored.
 
-    There already: the same market, profile, candle and model version decided on the candle's data;
-    or, for what may pass (an error, stale candles), the same reason since `slot_start`, the close
-    of the candle that should be the newest. Safe to repeat, also from two processes at once.
+    There already: the same market, profile, candle and model version decided on the candle's data
+    and traded or not alike; or, for what may pass (an error, stale candles, no edge), the same
+    reason since `slot_start`, the close of the candle that should be the newest. Safe to repeat,
+    also from two processes at once.
     """
     with write(engine) as connection:
         if connection.dialect.name == "postgresql":
@@ -117,7 +119,7 @@ def live_signals(engine: Engine, now: datetime) -> tuple[Signal, ...]:
 def decided_signal(
     engine: Engine, market: str, profile: str, candle_time: datetime, model_version: str
 ) -> Signal | None:
-    """The signal that this model version decided on this candle, None when there is none yet."""
+    """The newest signal that this model version decided on this candle, None when there is none."""
     query = (
         sa.select(signals)
         .where(
@@ -127,6 +129,7 @@ def decided_signal(
             signals.c.model_version == model_version,
             signals.c.reason.not_in([r.value for r in _PASSING]),
         )
+        .order_by(signals.c.id.desc())
         .limit(1)
     )
     with read(engine) as connection:
@@ -138,6 +141,7 @@ def _is_there(connection: Connection, signal: Signal, slot_start: datetime) -> b
     same = sa.select(signals.c.id).where(
         signals.c.market == signal.market,
         signals.c.profile == signal.profile,
+        signals.c.traded == signal.traded,
         _equals(signals.c.candle_time, signal.candle_time),
         _equals(signals.c.model_version, signal.model_version),
     )

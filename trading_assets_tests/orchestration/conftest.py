@@ -61,7 +61,7 @@ class Location:
 @pytest.fixture
 def location(isolated_settings: Path) -> Iterator[Location]:
     """Two markets, both profiles, nothing trained yet; the clock stands at START."""
-    settings = load_settings({"markets": ("KRW-BTC", "KRW-ETH")})
+    settings = load_settings({"markets": ("KRW-BTC", "KRW-ETH"), "profile": "auto"})
     world, clock = world_of(settings), SteppedClock(START)
     setup = connect_database(database_url(settings, world))
     prepare(setup, world)

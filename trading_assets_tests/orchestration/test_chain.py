@@ -201,7 +201,7 @@ def test_first_signals_are_asked_for_as_soon_as_there_is_a_champion(
     (again,), _ = _tick(place)
     assert again.run_key == asked.run_key
     request.getfixturevalue("signalled")
-    assert _tick(place) == ([], "every champion has signals")
+    assert _tick(place) == ([], "every champion has signals, of the profile that is traded")
 
 
 def test_signals_of_the_good_market_stand_although_the_other_fails_the_run(

@@ -1,6 +1,6 @@
 """What runs by the clock, and what the daemon would launch for it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -12,7 +12,10 @@ from trading_assets.orchestration.research.schedules import (
     signal_schedule,
 )
 from trading_assets.settings import load_settings
+from trading_assets.signals.choices import record_choice
 from trading_assets_tests.orchestration.conftest import Location
+from trading_assets_tests.signals.choice_rows import chosen
+from trading_assets_tests.trading.ledger_world import bought, emptied, lease_of
 
 
 def test_every_market_is_retrained_at_three_in_seoul(location: Location) -> None:
@@ -34,23 +37,47 @@ def test_every_market_is_retrained_at_three_in_seoul(location: Location) -> None
     assert [r.asset_selection for r in requests] == [None, None]  # every profile
 
 
-def test_signals_of_all_markets_are_one_run_at_each_close_of_the_traded_interval(
+HOUR = datetime(2026, 3, 2, 1, tzinfo=UTC)
+
+
+def signal_tick(location: Location, at: datetime) -> list[dg.RunRequest]:
+    context = dg.build_schedule_context(
+        location.instance,
+        scheduled_execution_time=at,
+        resources={"clock": location.clock, "database": location.engine},
+    )
+    return list(signal_schedule(location.settings).evaluate_tick(context).run_requests or [])
+
+
+def test_signals_of_all_markets_are_one_run_at_each_close_of_the_shortest_interval(
     location: Location,
 ) -> None:
-    schedule = signal_schedule(location.settings)  # PROFILE=scalp trades 5-minute candles
+    schedule = signal_schedule(location.settings)  # scalp has 5-minute candles
     assert schedule.cron_schedule == "*/5 * * * *"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
-    context = dg.build_schedule_context(
-        location.instance, scheduled_execution_time=datetime(2026, 3, 2, 0, 5, tzinfo=UTC)
-    )
-    (request,) = schedule.evaluate_tick(context).run_requests or []
-    assert request.run_key == "2026-03-02T00:05:00+00:00"
+    # Nothing is evaluated yet: every profile is shown.
+    (request,) = signal_tick(location, HOUR + timedelta(minutes=5))
+    assert request.run_key == "2026-03-02T01:05:00+00:00"
     assert request.tags["dagster/asset_partition_range_start"] == "KRW-BTC"
     assert request.tags["dagster/asset_partition_range_end"] == "KRW-ETH"
 
 
-def test_swing_signals_follow_the_hour() -> None:
-    assert signal_schedule(load_settings({"profile": "swing"})).cron_schedule == "0 * * * *"
+def test_while_swing_is_traded_signals_follow_the_hour(location: Location) -> None:
+    record_choice(location.engine, chosen("swing", location.clock.now()))
+    assert signal_tick(location, HOUR + timedelta(minutes=5)) == []
+    assert len(signal_tick(location, HOUR)) == 1
+
+
+def test_a_scalp_position_gets_its_signals_after_a_switch_to_swing(location: Location) -> None:
+    emptied(location.engine)
+    bought(location.engine, lease_of(location.engine))  # scalp's
+    record_choice(location.engine, chosen("swing", location.clock.now()))
+    assert len(signal_tick(location, HOUR + timedelta(minutes=5))) == 1
+
+
+def test_a_world_of_hourly_candles_has_hourly_signals() -> None:
+    hourly = load_settings({"recorded": "candles", "profile": "auto"})
+    assert signal_schedule(hourly).cron_schedule == "0 * * * *"
 
 
 @pytest.mark.parametrize(

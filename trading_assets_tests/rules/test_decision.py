@@ -13,6 +13,7 @@ from trading_assets.rules.decision import (
     decide,
     expire,
     predicted_class,
+    withhold,
 )
 from trading_assets.rules.expected_value import Probabilities
 
@@ -107,6 +108,23 @@ def test_confidence_is_the_probability_of_the_predicted_class() -> None:
 
 
 BUY = Decision(Action.BUY, Reason.BUY, "why")
+
+
+def test_without_an_edge_nothing_is_entered_and_what_would_have_been_is_told() -> None:
+    assert withhold(BUY, "the profiles are not evaluated yet") == Decision(
+        Action.HOLD,
+        Reason.NO_EDGE,
+        "the profiles are not evaluated yet; otherwise buy: why",
+    )
+    hold = Decision(Action.HOLD, Reason.EV_TOO_LOW, "too low")
+    assert withhold(hold, "no edge").detail == "no edge; otherwise ev_too_low: too low"
+
+
+def test_without_an_edge_a_position_may_still_be_closed() -> None:
+    sell = Decision(Action.SELL, Reason.SELL, "why")
+    kept = withhold(sell, "swing lost its edge")
+    assert (kept.action, kept.reason) == (Action.SELL, Reason.SELL)
+    assert kept.detail == "why; no edge: swing lost its edge"
 
 
 def test_a_model_confirmed_exactly_at_the_limit_still_decides() -> None:

@@ -24,13 +24,16 @@ from trading_assets.errors import (
 )
 from trading_assets.features.matrix import feature_matrix
 from trading_assets.features.sequences import design_matrix, make_sequences
+from trading_assets.models.calibration import Calibration
 from trading_assets.models.model import ClassReturns, Model
 from trading_assets.models.trained import Trained
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.rules.decision import Action, Reason
 from trading_assets.settings import SequenceView
+from trading_assets.signals.choices import record_choice
 from trading_assets.signals.prediction import latest_sigma, predict
 from trading_assets.signals.store import Signal, latest_signals, live_signals
+from trading_assets_tests.signals.choice_rows import chosen
 from trading_assets_tests.signals.market_world import (
     BTC,
     CLOSE,
@@ -392,3 +395,72 @@ def test_producing_signals_does_not_load_mlflow() -> None:
     code = "import sys, trading_assets.signals.produce; print('mlflow' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+@pytest.fixture
+def unpinned(tmp_path: Path) -> Desk:
+    """PROFILE=auto, a champion that would buy, nothing evaluated yet."""
+    made = desk(tmp_path, profile="auto")
+    made.promote(BTC, model=replace_served(generous()))
+    made.confirm(BTC, NOW - HOUR)
+    return made
+
+
+def selling() -> Model:
+    """The small model, sure of SELL and of what the mirrored trade would earn."""
+    model = generous()
+    return replace(
+        model,
+        calibration=Calibration(1.0, (5.0, 0.0, 0.0)),
+        returns=ClassReturns(long=(-0.02, -0.02, -0.02), short=(0.02, 0.02, 0.02)),
+    )
+
+
+def test_before_the_first_evaluation_a_buy_is_held_back_and_says_why(unpinned: Desk) -> None:
+    signal = of(BTC, unpinned.produce().rows)
+    assert (signal.decision, signal.reason, signal.traded) == (Action.HOLD, Reason.NO_EDGE, False)
+    assert signal.detail.startswith("the profiles are not evaluated yet; otherwise buy: p_buy ")
+    assert signal.p_buy is not None
+    assert signal.stop_loss is not None
+
+
+def test_the_first_choice_is_acted_on_within_the_candle(unpinned: Desk) -> None:
+    unpinned.produce()
+    unpinned.clock.advance(timedelta(minutes=20))
+    record_choice(unpinned.engine, chosen("swing", unpinned.clock.now()))
+    signal = of(BTC, unpinned.produce().inserted)
+    assert (signal.decision, signal.traded, signal.candle_time) == (Action.BUY, True, CLOSING)
+    assert unpinned.produce().inserted == ()
+
+
+def test_a_lost_edge_takes_a_buy_back_within_the_candle(unpinned: Desk) -> None:
+    record_choice(unpinned.engine, chosen("swing", NOW))
+    assert of(BTC, unpinned.produce().rows).decision is Action.BUY
+    unpinned.clock.advance(timedelta(minutes=20))
+    record_choice(unpinned.engine, chosen(None, unpinned.clock.now()))
+    signal = of(BTC, unpinned.produce().inserted)
+    assert (signal.reason, signal.traded) == (Reason.NO_EDGE, False)
+    assert signal.detail.startswith("no profile has an edge; otherwise buy: ")
+    unpinned.clock.advance(timedelta(minutes=20))
+    assert unpinned.produce().inserted == ()  # asked again, said once
+
+
+def test_positions_are_closed_by_sell_signals_whatever_is_traded(tmp_path: Path) -> None:
+    made = desk(tmp_path, profile="auto")
+    made.promote(BTC, model=replace_served(selling()))
+    made.confirm(BTC, NOW - HOUR)
+    record_choice(made.engine, chosen(None, NOW))
+    signal = of(BTC, made.produce().rows)
+    assert (signal.decision, signal.reason) == (Action.SELL, Reason.SELL)
+    assert signal.detail.endswith("only closes a position; no edge: no profile has an edge")
+    # Under another choice the profile's signals go on, and do not count.
+    record_choice(made.engine, chosen("scalp", NOW + HOUR))
+    other = of(BTC, made.produce().rows)
+    assert (other.decision, other.traded) == (Action.SELL, False)
+
+
+def test_a_pinned_profile_is_traded_whatever_the_evaluation_says(served: Desk) -> None:
+    served.promote(BTC, "20260102T000000Z-generous", model=replace_served(generous()))
+    record_choice(served.engine, chosen(None, NOW))
+    signal = of(BTC, served.produce().rows)
+    assert (signal.decision, signal.traded) == (Action.BUY, True)

@@ -5,15 +5,11 @@ A module of its own, and as light as the trading location, because a cold start 
 
 import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-
-import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
 from trading_assets.clock import SystemClock
 from trading_assets.database import connect
@@ -49,26 +45,6 @@ class Terminated(BaseException):
     """What Dagster's Terminate looks like from inside."""
 
 
-class BetweenTransactions:
-    """`with` it, no other thread of this process is inside a transaction.
-
-    A process stopped while its heartbeat writes keeps the database's write lock: that is a case of
-    its own, which must not come over the others by chance.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._turn = threading.RLock()
-        # From the pool, because the connection is given back only after its commit.
-        sa.event.listen(engine, "checkout", lambda *_: self._turn.acquire())
-        sa.event.listen(engine, "checkin", lambda *_: self._turn.release())
-
-    def __enter__(self) -> None:
-        self._turn.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._turn.release()
-
-
 def run_trader(folder: Path, url: str, signal_id: int | None, holder: str, fate: Fate) -> None:
     """The trader's process. Appends the steps it passes to a file of its own."""
     seen: Counter[str] = Counter()
@@ -82,13 +58,9 @@ def run_trader(folder: Path, url: str, signal_id: int | None, holder: str, fate:
             return
         if fate.act == "terminate":
             raise Terminated
-        if fate.act == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        with between_transactions:
-            os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGKILL if fate.act == "kill" else signal.SIGSTOP)
 
     floor = make_floor(folder, url, on_step)
-    between_transactions = BetweenTransactions(floor.engine)
     try:
         trade(floor, MARKET, holder, signal_id=signal_id)
     except Terminated:

@@ -50,7 +50,7 @@ LOW = {
     "bids": [("98000", "4"), ("97950", "50")],
     "asks": [("98100", "50")],
 }
-_LONGEST_SECONDS = 60.0
+_LONGEST_SECONDS = 30.0
 _SERVER_MODULE = "trading_assets_tests.trading.crash_world"
 
 
@@ -294,7 +294,7 @@ def _check_same(order: Order, intent: Intent) -> None:
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Look until `condition` holds. Raises TimeoutError after a minute."""
+    """Look until `condition` holds. Raises TimeoutError after half a minute."""
     end = time.monotonic() + _LONGEST_SECONDS
     while not condition():
         if time.monotonic() > end:

@@ -31,8 +31,13 @@ def retraining_freshness(settings: Settings) -> dg.FreshnessPolicy:
 
 
 def signals_freshness(settings: Settings) -> dg.FreshnessPolicy:
-    """The badge of the signals: warns when one candle of the traded interval was missed."""
-    interval = timedelta(minutes=settings.profile_interval_minutes(settings.profile))
+    """The badge of the signals: warns when one candle of the traded interval was missed.
+
+    PROFILE=auto may trade any: then the longest interval counts, or it would warn for nothing.
+    """
+    pinned = settings.pinned_profile
+    possible = settings.active_profiles if pinned is None else (pinned,)
+    interval = timedelta(minutes=max(settings.profile_interval_minutes(p) for p in possible))
     return dg.FreshnessPolicy.time_window(fail_window=3 * interval, warn_window=2 * interval)
 
 

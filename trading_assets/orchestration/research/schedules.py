@@ -1,12 +1,16 @@
 """When research runs by the clock: retraining every night, signals at every candle close."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import dagster as dg
+from sqlalchemy.engine import Engine
 
+from trading_assets.clock import Clock
 from trading_assets.orchestration.research.jobs import retrain_request, signals_request
 from trading_assets.orchestration.research.keys import RETRAIN_JOB, SIGNALS_JOB
 from trading_assets.settings import Settings
+from trading_assets.signals.choices import due_profiles
 
 
 @dg.schedule(
@@ -25,25 +29,40 @@ def daily_retrain(
 
 
 def signal_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """The schedule at each candle close of the traded profile's interval.
+    """The schedule at each candle close of a profile that is in use.
 
-    The domain waits for the closing candle itself, so that the wait is measured from the close and
-    not from the start of the run.
+    It ticks at every close of the shortest interval, since which profile is in use may change while
+    it runs. The domain waits for the closing candle itself, so that the wait is measured from the
+    close and not from the start of the run.
     """
+    intervals = {p: settings.profile_interval_minutes(p) for p in settings.active_profiles}
 
     @dg.schedule(
         name="signal_schedule",
-        cron_schedule=cron_at_close(settings.profile_interval_minutes(settings.profile)),
+        cron_schedule=cron_at_close(min(intervals.values())),
         execution_timezone="UTC",
         job_name=SIGNALS_JOB,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Signals for all markets as each candle of the traded interval closes.",
+        description="Signals for all markets as a candle closes of the traded profile, or of one "
+        "under which a position is held.",
     )
-    def at_candle_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def at_candle_close(
+        context: dg.ScheduleEvaluationContext,
+        clock: dg.ResourceParam[Clock],
+        database: dg.ResourceParam[Engine],
+    ) -> dg.RunRequest | dg.SkipReason:
         close = context.scheduled_execution_time
+        due = due_profiles(database, settings, clock.now())
+        if not any(closes_at(close, intervals[profile]) for profile in due):
+            return dg.SkipReason(f"no candle of {', '.join(due)} closes at {close:%H:%M} UTC")
         return signals_request(settings, run_key=close.isoformat())
 
     return at_candle_close
+
+
+def closes_at(moment: datetime, interval_minutes: int) -> bool:
+    """Whether a candle of so many minutes closes at `moment` (aware, to the second)."""
+    return moment.timestamp() % (interval_minutes * 60) == 0
 
 
 def cron_at_close(interval_minutes: int) -> str:

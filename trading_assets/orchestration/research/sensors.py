@@ -1,10 +1,11 @@
-"""What research watches: models that grow old, and champions that have no signals yet.
+"""What research watches: models that grow old, champions and choices that have no signals yet.
 
 Both run by default. A run key is used once for ever, so each carries what made it true; the key of
 a retraining also carries the hour, or a failed one would never be tried again.
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -22,7 +23,8 @@ from trading_assets.orchestration.research.keys import (
 )
 from trading_assets.orchestration.shared import tags
 from trading_assets.settings import ProfileName, Settings
-from trading_assets.signals.store import latest_signals
+from trading_assets.signals.choices import Traded, leading_profile, traded_profile
+from trading_assets.signals.store import Signal, latest_signals
 
 # A run that was created but never submitted would block its market for ever, so NOT_STARTED is not
 # one of them; the run key keeps such a request from being made twice.
@@ -49,10 +51,11 @@ def stale_models_sensor(
     database: dg.ResourceParam[Engine],
 ) -> list[dg.RunRequest] | dg.SkipReason:
     now = clock.now()
+    leading = leading_profile(traded_profile(database, settings, now), settings)
     requests, later = [], []
     for market in settings.markets:
         attempts = _attempts_due(context.instance, settings, database, market, now)
-        first, rest = _in_turn(settings, attempts)
+        first, rest = _in_turn(leading, attempts)
         if first:
             requests.append(_request(settings, market, first))
         if rest:
@@ -64,7 +67,8 @@ def stale_models_sensor(
     job_name=SIGNALS_JOB,
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks for signals as soon as a new champion of the traded profile serves.",
+    description="Asks for signals as soon as a new champion of the traded profile serves, or "
+    "another profile is traded.",
 )
 def champion_sensor(
     context: dg.SensorEvaluationContext,
@@ -73,22 +77,40 @@ def champion_sensor(
     champions: dg.ResourceParam[ChampionStore],
     database: dg.ResourceParam[Engine],
 ) -> dg.RunRequest | dg.SkipReason:
-    waiting = _champions_without_signals(settings, champions, database, clock.now())
+    now = clock.now()
+    traded, made = traded_profile(database, settings, now), latest_signals(database, now)
+    waiting = [
+        *_champions_without_signals(settings, champions, traded, made),
+        *_signals_of_another_choice(settings, traded, made),
+    ]
     if not waiting:
-        return dg.SkipReason("every champion has signals")
+        return dg.SkipReason("every champion has signals, of the profile that is traded")
     if context.instance.get_runs_count(dg.RunsFilter(job_name=SIGNALS_JOB, statuses=_UNDER_WAY)):
         return dg.SkipReason("a run of signals is under way")
     return signals_request(settings, run_key=f"champions|{_digest(waiting)}")
 
 
 def _champions_without_signals(
-    settings: Settings, champions: ChampionStore, engine: Engine, now: datetime
+    settings: Settings, champions: ChampionStore, traded: Traded, made: Iterable[Signal]
 ) -> list[str]:
-    """Each champion of the traded profile (market and version) that no signal was made by yet."""
-    made = [s for s in latest_signals(engine, now) if s.profile == settings.profile]
-    used = {(s.market, s.model_version) for s in made}
-    served = [(m, champions.current_version(m, settings.profile)) for m in settings.markets]
-    return [f"{m}={v}" for m, v in served if v is not None and (m, v) not in used]
+    """Each champion of the traded profile (of all while none is) without a signal of its own."""
+    used = {(s.market, s.profile, s.model_version) for s in made}
+    profiles = settings.active_profiles if traded.profile is None else (traded.profile,)
+    served = [(m, p, champions.current_version(m, p)) for p in profiles for m in settings.markets]
+    return [f"{m}.{p}={v}" for m, p, v in served if v is not None and (m, p, v) not in used]
+
+
+def _signals_of_another_choice(
+    settings: Settings, traded: Traded, made: Iterable[Signal]
+) -> list[str]:
+    """Each newest signal that counts and should not any more, or should and does not."""
+    return [
+        f"{s.market}.{s.profile} of {s.created_at.isoformat()}"
+        for s in made
+        if s.market in settings.markets
+        and s.profile in settings.active_profiles
+        and s.traded != (s.profile == traded.profile)
+    ]
 
 
 def _digest(names: list[str]) -> str:
@@ -115,17 +137,16 @@ def _attempts_due(
 
 
 def _in_turn(
-    settings: Settings, attempts: dict[ProfileName, str]
+    leading: ProfileName, attempts: dict[ProfileName, str]
 ) -> tuple[dict[ProfileName, str], dict[ProfileName, str]]:
     """`attempts` as (now, after all markets' first ones).
 
-    A market's profiles share a run, but where the traded profile was never trained it gets one of
+    A market's profiles share a run, but where the leading profile was never trained it gets one of
     its own, ahead of every other profile: nothing can be signalled until it is there.
     """
-    traded = settings.profile
-    if traded not in attempts or not attempts[traded].startswith(_NEVER):
+    if leading not in attempts or not attempts[leading].startswith(_NEVER):
         return attempts, {}
-    return {traded: attempts[traded]}, {p: a for p, a in attempts.items() if p is not traded}
+    return {leading: attempts[leading]}, {p: a for p, a in attempts.items() if p is not leading}
 
 
 def _is_under_way(instance: dg.DagsterInstance, market: str, profile: ProfileName) -> bool:
