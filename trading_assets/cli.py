@@ -109,6 +109,14 @@ def _signals(settings: Settings) -> int:
     return 0
 
 
+def _profiles(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.profiles import profiles
+
+    say(profiles(settings, SystemClock().now()))
+    return 0
+
+
 def _explain(settings: Settings, chosen: argparse.Namespace) -> int:
     from trading_assets.clock import SystemClock
     from trading_assets.commands.explain import explain
@@ -171,6 +179,7 @@ COMMANDS = (
     Command("settings", "print the effective settings, secrets hidden", _settings),
     Command("status", "print signals, account, positions, leases and halts", _status),
     Command("signals", "print the latest signal of each market and profile", _signals),
+    Command("profiles", "print what each profile earned out of sample", _profiles),
     Command("explain", "print where an order or trade came from", _explain, _explain_options),
     Command("halt", "stop entries, cancel our orders, sell our positions", _halt, _halt_options),
     Command("resume", "end the halt", _resume),

@@ -52,7 +52,9 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
     monkeypatch.setenv("PROFILE", "gamble")
     assert cli.main([command]) == 2
     told = capsys.readouterr().err
-    assert told == "trading-assets: PROFILE was 'gamble': Input should be 'scalp' or 'swing'\n"
+    assert (
+        told == "trading-assets: PROFILE was 'gamble': Input should be 'auto', 'scalp' or 'swing'\n"
+    )
 
 
 def test_status_of_a_world_never_prepared_says_what_to_run(

@@ -21,6 +21,12 @@ from trading_assets.database import heartbeats, open_database, read
 from trading_assets.errors import MigrationNeeded, NotReadyYet, TradingAssetsError, WrongWorld
 from trading_assets.models.staleness import confirmed_at, is_expired, is_stale
 from trading_assets.settings import Settings
+from trading_assets.signals.choices import (
+    ChoiceReason,
+    latest_choice,
+    leading_profile,
+    traded_profile,
+)
 from trading_assets.world import World, world_of
 
 # The sensor beats every 30 s; three missed beats are no chance any more.
@@ -79,6 +85,7 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield trading_heartbeat(engine, now, running=running)
         yield from candles(settings, world, now)
         yield from models(settings, engine, now)
+        yield evaluation(settings, engine, now)
         yield from signals(settings, engine, now)
     finally:
         engine.dispose()
@@ -247,12 +254,37 @@ def models(settings: Settings, engine: Engine, now: datetime) -> Iterator[Findin
                 yield Finding(Level.OK, subject, text)
 
 
+def evaluation(settings: Settings, engine: Engine, now: datetime) -> Finding:
+    """Whether a profile is traded, and whether that rests on an evaluation."""
+    traded, choice = traded_profile(engine, settings, now), latest_choice(engine)
+    how = f"PROFILE={settings.profile}"
+    if traded.profile is None:
+        # Without an edge it is right to trade nothing; without an evaluation it is not known.
+        known = choice is not None and choice.reason is ChoiceReason.NO_EDGE
+        fix = "trading-assets profiles" if known else "make run evaluates after the training"
+        level = Level.OK if known else Level.WARN
+        return Finding(level, "profile", f"{how}: nothing is entered, {traded.why}", fix)
+    if choice is None:
+        text = f"{how}: {traded.profile} is traded, not evaluated yet"
+        return Finding(Level.WARN, "profile", text, "make run evaluates after the training")
+    age = signal_table.age(now - choice.decided_at)
+    text = f"{how}: {traded.profile} is traded; evaluated {age} ago: {choice.detail}"
+    agreed = choice.profile == traded.profile
+    return Finding(
+        Level.OK if agreed else Level.WARN,
+        "profile",
+        text,
+        "" if agreed else "trading-assets profiles",
+    )
+
+
 def signals(settings: Settings, engine: Engine, now: datetime) -> Iterator[Finding]:
     """Whether the traded profile of each market has a signal that is still good."""
-    lines = signal_table.latest(engine, settings.markets, (settings.profile,))
+    profile = leading_profile(traded_profile(engine, settings, now), settings)
+    lines = signal_table.latest(engine, settings.markets, (profile,))
     by_market = {line.market: line for line in lines}
     for market in settings.markets:
-        subject = f"signal {market} {settings.profile}"
+        subject = f"signal {market} {profile}"
         line = by_market.get(market)
         if line is None:
             yield Finding(Level.WARN, subject, "none yet", "make run, or make materialize")

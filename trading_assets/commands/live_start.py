@@ -6,7 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from trading_assets.clock import Clock
-from trading_assets.errors import EnvironmentProblem
+from trading_assets.commands.profiles import profiles
+from trading_assets.errors import EnvironmentProblem, MigrationNeeded
 from trading_assets.exchange import upbit
 from trading_assets.settings import Settings, TradingMode
 from trading_assets.trading.entry import LIVE_SWITCH, entries_enabled
@@ -14,6 +15,19 @@ from trading_assets.world import claim, world_of
 
 PHRASE = "trade real money"
 _MARKER = "LIVE_START_CONFIRMED"
+
+
+def tell_evaluation(settings: Settings, clock: Clock, say: Callable[[str], None]) -> None:
+    """What the evaluation says of every profile, before anything is started with real money."""
+    if settings.trading_mode is not TradingMode.LIVE:
+        return
+    try:
+        say(profiles(settings, clock.now()))
+    except MigrationNeeded:
+        say(
+            f"live: no profile is evaluated yet, PROFILE={settings.profile} is your choice alone. "
+            "`trading-assets profiles` shows the evaluation once it is made."
+        )
 
 
 def confirm_live_start(

@@ -21,6 +21,7 @@ from trading_assets.commands.run import require_served_mode
 from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.settings import Settings, TradingMode
+from trading_assets.signals.choices import traded_profile
 from trading_assets.world import World
 
 _RESEARCH = "trading_assets.orchestration.research"
@@ -51,10 +52,12 @@ def materialize(settings: Settings, clock: Clock, say: Callable[[str], None]) ->
         if not _followed(signals, "signals", settings, world, say):
             failed.append("signals")
     engine = open_database(settings, world)
+    now = clock.now()
     lines = signal_table.latest(engine, settings.markets, settings.active_profiles)
+    traded = traded_profile(engine, settings, now)
     engine.dispose()
     say(
-        signal_table.titled_table(settings, lines, clock.now()) if lines else "there are no signals"
+        signal_table.titled_table(settings, traded, lines, now) if lines else "there are no signals"
     )
     if failed:
         say(f"failed: {', '.join(failed)}; logs in {logs}")

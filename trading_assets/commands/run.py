@@ -15,8 +15,8 @@ from types import FrameType
 from sqlalchemy.engine import Engine
 
 from trading_assets.clock import Clock
-from trading_assets.commands import dagster_web, services, signal_table
-from trading_assets.commands.live_start import confirm_live_start
+from trading_assets.commands import dagster_web, profiles, services, signal_table
+from trading_assets.commands.live_start import confirm_live_start, tell_evaluation
 from trading_assets.commands.only_one import OnlyOne
 from trading_assets.commands.ports import free_ports, require_free_ports
 from trading_assets.commands.prepare import prepare_world
@@ -25,7 +25,8 @@ from trading_assets.commands.unguarded import release_dead_runs, unguarded
 from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem, NotReadyYet
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
-from trading_assets.settings import Settings, TradingMode
+from trading_assets.settings import ProfileName, Settings, TradingMode
+from trading_assets.signals.choices import latest_choice, leading_profile, traded_profile
 from trading_assets.world import World, world_of
 
 STEP_SECONDS = 0.2
@@ -57,6 +58,7 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
     before anything is started.
     """
     require_served_mode(settings)
+    tell_evaluation(settings, clock, say)
     confirm_live_start(settings, clock, say, yes=yes)
     world = world_of(settings)
     only_one = OnlyOne(world.run)
@@ -105,7 +107,7 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
 
 def _opening(settings: Settings, world: World) -> str:
     return (
-        f"trading-assets: mode {settings.trading_mode}, world {world.name}, traded profile "
+        f"trading-assets: mode {settings.trading_mode}, world {world.name}, profile "
         f"{settings.profile}, markets {', '.join(settings.markets)}. Ctrl-C stops everything."
     )
 
@@ -149,6 +151,7 @@ class _Story:
     started_at: datetime
     told_urls: bool = False
     told_table: bool = False
+    told_choice: bool = False
     last_look: datetime | None = None
     last_progress: datetime = field(init=False)
     failures_told: set[str] = field(default_factory=set)
@@ -159,29 +162,43 @@ class _Story:
 
     def news(self, now: datetime, supervisor: Supervisor) -> Iterable[str]:
         """Lines to print now."""
-        if self.told_table or (self.last_look is not None and now - self.last_look < LOOK_EVERY):
+        if self.told_choice or (self.last_look is not None and now - self.last_look < LOOK_EVERY):
             return
         self.last_look = now
+        if self.told_table:
+            yield from self._choice(now)
+            return
         if not self.told_urls and supervisor.all_ready:
             self.told_urls = True
             yield urls(self.settings)
         lines = signal_table.latest(
             self.engine, self.settings.markets, self.settings.active_profiles
         )
-        waiting = unsettled_markets(self.settings, self.engine, lines)
+        traded = traded_profile(self.engine, self.settings, now)
+        leading = leading_profile(traded, self.settings)
+        waiting = unsettled_markets(self.settings, self.engine, lines, leading)
         if not waiting:
             self.told_table = True
             yield f"the first signals are out ({_elapsed(now - self.started_at)}):"
-            yield signal_table.titled_table(self.settings, lines, now)
+            yield signal_table.titled_table(self.settings, traded, lines, now)
             yield urls(self.settings)
             yield "* traded profile. `trading-assets status` prints this table again."
             return
         if now - self.last_progress >= PROGRESS_EVERY:
             self.last_progress = now
-            yield from self._progress(now, supervisor, waiting)
+            yield from self._progress(now, supervisor, waiting, leading)
+
+    def _choice(self, now: datetime) -> Iterable[str]:
+        """The first evaluation of the profiles, once it is there."""
+        if latest_choice(self.engine) is None:
+            return
+        self.told_choice = True
+        yield f"the profiles are evaluated ({_elapsed(now - self.started_at)}):"
+        yield profiles.evaluation(self.settings, self.engine, now)
+        yield "`trading-assets profiles` prints this again."
 
     def _progress(
-        self, now: datetime, supervisor: Supervisor, waiting: tuple[str, ...]
+        self, now: datetime, supervisor: Supervisor, waiting: tuple[str, ...], leading: ProfileName
     ) -> Iterable[str]:
         since = _elapsed(now - self.started_at)
         if not supervisor.is_ready(services.WEB):
@@ -195,7 +212,7 @@ class _Story:
             yield f"{since}: {exc}"
             return
         yield f"{since}: waiting for signals of {', '.join(waiting)}. Now: {runs_in_words(runs)}"
-        yield from self._refusals(waiting)
+        yield from self._refusals(waiting, leading)
         for location, error in broken.items():
             yield f"!! the code location {location} does not load: {error}"
         for run in failed:
@@ -203,9 +220,9 @@ class _Story:
                 self.failures_told.add(run.run_id)
                 yield _failure_words(self.settings, run)
 
-    def _refusals(self, waiting: tuple[str, ...]) -> Iterable[str]:
+    def _refusals(self, waiting: tuple[str, ...], leading: ProfileName) -> Iterable[str]:
         for market in waiting:
-            verdict = training_verdict(self.engine, market, self.settings.profile)
+            verdict = training_verdict(self.engine, market, leading)
             if market in self.refusals_told or verdict is None or verdict.passed:
                 continue
             self.refusals_told.add(market)
@@ -238,25 +255,28 @@ def urls(settings: Settings) -> str:
 
 
 def unsettled_markets(
-    settings: Settings, engine: Engine, lines: Iterable[signal_table.SignalLine]
+    settings: Settings,
+    engine: Engine,
+    lines: Iterable[signal_table.SignalLine],
+    profile: ProfileName,
 ) -> tuple[str, ...]:
-    """Markets whose traded profile has no signal that knows the outcome of its first training.
+    """Markets whose `profile` has no signal that knows the outcome of its first training.
 
     A signal with probabilities knows it. One without counts when it is younger than the promotion
     of its model (it says what else is wrong), or when training ended without a model.
     """
-    traded = {line.market: line for line in lines if line.profile == settings.profile}
+    made = {line.market: line for line in lines if line.profile == profile}
     return tuple(
         market
         for market in settings.markets
-        if market not in traded or not _is_settled(settings, engine, traded[market])
+        if market not in made or not _is_settled(engine, made[market])
     )
 
 
-def _is_settled(settings: Settings, engine: Engine, line: signal_table.SignalLine) -> bool:
+def _is_settled(engine: Engine, line: signal_table.SignalLine) -> bool:
     if line.p_buy is not None:
         return True
-    verdict = training_verdict(engine, line.market, settings.profile)
+    verdict = training_verdict(engine, line.market, line.profile)
     return verdict is not None and (not verdict.passed or line.created_at >= verdict.decided_at)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.database import open_database, read, signals
 from trading_assets.settings import Settings
+from trading_assets.signals.choices import Traded, traded_profile
 from trading_assets.world import prices, world_of
 
 HEADINGS = (
@@ -74,21 +75,25 @@ def status(settings: Settings, now: datetime) -> str:
     engine = open_database(settings, world)
     try:
         lines = latest(engine, settings.markets, settings.active_profiles)
+        traded = traded_profile(engine, settings, now)
     finally:
         engine.dispose()
     if not lines:
-        return f"{heading(settings)}: no signals yet; `make run` produces them"
-    return titled_table(settings, lines, now)
+        return f"{heading(settings, traded)}: no signals yet; `make run` produces them"
+    return titled_table(settings, traded, lines, now)
 
 
-def heading(settings: Settings) -> str:
+def heading(settings: Settings, traded: Traded) -> str:
     """Whose signals these are: the world and, lest anyone take them for real, its prices."""
-    return f"world {world_of(settings).name}, {prices(settings)}, traded profile {settings.profile}"
+    profile = traded.profile or f"none ({traded.why})"
+    return f"world {world_of(settings).name}, {prices(settings)}, traded profile {profile}"
 
 
-def titled_table(settings: Settings, lines: Sequence[SignalLine], now: datetime) -> str:
+def titled_table(
+    settings: Settings, traded: Traded, lines: Sequence[SignalLine], now: datetime
+) -> str:
     """`table` under its `heading`."""
-    return f"{heading(settings)}\n{table(lines, now)}"
+    return f"{heading(settings, traded)}\n{table(lines, now)}"
 
 
 def table(lines: Sequence[SignalLine], now: datetime) -> str:

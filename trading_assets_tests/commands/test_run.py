@@ -24,7 +24,8 @@ from trading_assets.commands.run import (
 from trading_assets.commands.supervisor import Service
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
-from trading_assets.settings import Settings, load_settings
+from trading_assets.settings import ProfileName, Settings, load_settings
+from trading_assets.signals.choices import Traded
 from trading_assets.world import world_of
 from trading_assets_tests.commands.world_rows import prepared, signal_row
 
@@ -99,7 +100,7 @@ def test_children_get_the_world_and_call_nobody_home() -> None:
 
 def waiting(settings: Settings, engine: Any) -> tuple[str, ...]:
     lines = signal_table.latest(engine, settings.markets, settings.active_profiles)
-    return unsettled_markets(settings, engine, lines)
+    return unsettled_markets(settings, engine, lines, ProfileName.SCALP)
 
 
 def verdict(kind: VerdictKind, at: datetime, *, passed: bool) -> Verdict:
@@ -198,7 +199,9 @@ def test_a_table_names_its_world_and_whose_prices_they_are(
     overrides: dict[str, str], prices: str
 ) -> None:
     settings = load_settings(overrides)
-    shown = signal_table.titled_table(settings, [], NOW).splitlines()[0]
+    traded = Traded(None, "the profiles are not evaluated yet")
+    shown = signal_table.titled_table(settings, traded, [], NOW).splitlines()[0]
+    assert shown.endswith("traded profile none (the profiles are not evaluated yet)")
     assert world_of(settings).name in shown
     assert prices in shown
 
