@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
 
 from trading_assets.models.dataset import Dataset, split_of
 from trading_assets.models.evaluation import row_losses
@@ -15,6 +17,8 @@ from trading_assets.models.fitting import LIGHTGBM_PARAMETERS
 from trading_assets.models.model import vote
 from trading_assets.models.splits import Fold, random_split
 from trading_assets.rules.profile import Profile
+
+FloatArray = NDArray[np.float64]
 
 # Large enough to remember single rows: what a leaking split rewards.
 _PROBE_PARAMETERS: Mapping[str, Any] = {
@@ -42,12 +46,17 @@ def split_gap(dataset: Dataset, profile: Profile, seed: int) -> SplitGap:
     """Measure what a random split would have claimed (63 leaves, 100 rounds, both times)."""
     split = split_of(dataset, profile)
     later = Fold(split.twin, split.gate)
-    parameters = {**LIGHTGBM_PARAMETERS, **_PROBE_PARAMETERS, "seed": seed}
 
     def loss(fold: Fold) -> float:
-        rows = lgb.Dataset(dataset.x[fold.train], dataset.y[fold.train])
-        booster = lgb.train(parameters, rows, num_boost_round=100)
-        p = vote((booster,), None, dataset.x[fold.test])
+        p = large_trees(dataset, fold, seed)
         return float(row_losses(p, dataset.y[fold.test]).mean())
 
     return SplitGap(loss(random_split(len(dataset), seed)), loss(later))
+
+
+def large_trees(dataset: Dataset, fold: Fold, seed: int) -> FloatArray:
+    """(n_test, 3) what the large-tree model says of `fold.test` after learning `fold.train`."""
+    parameters = {**LIGHTGBM_PARAMETERS, **_PROBE_PARAMETERS, "seed": seed}
+    rows = lgb.Dataset(dataset.x[fold.train], dataset.y[fold.train])
+    booster = lgb.train(parameters, rows, num_boost_round=100)
+    return vote((booster,), None, dataset.x[fold.test])

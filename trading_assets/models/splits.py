@@ -8,7 +8,7 @@ proves it row by row on the finished split.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -171,9 +171,21 @@ def audit_split(
     for every test row against every training row, not only at the boundary: by sorted search, so
     that it also judges splits which are not ordered in time (a random one fails).
     """
+    return audit_pairs(split.pairs, open_time, end_time, interval=interval, window=window)
+
+
+def audit_pairs(
+    pairs: Sequence[tuple[str, Fold]],
+    open_time: TimeArray,
+    end_time: TimeArray,
+    *,
+    interval: timedelta,
+    window: int,
+) -> SplitAudit:
+    """`audit_split` of any named (training rows, test rows) pairs, however they were made."""
     step, reach = np.timedelta64(interval), np.timedelta64(interval * (window - 1))
     violations, gaps, test_rows = [], [], 0
-    for name, pair in split.pairs:
+    for name, pair in pairs:
         label_start, label_end = open_time[pair.train] + step, np.sort(end_time[pair.train])
         test_start, test_end = open_time[pair.test] - reach, end_time[pair.test]
         # Labels that have begun before the test row ends, less those over before it starts.
@@ -191,7 +203,7 @@ def audit_split(
         test_rows += len(pair.test)
     smallest = min(gaps) if gaps else np.timedelta64(0, "us")
     return SplitAudit(
-        pairs=len(split.pairs),
+        pairs=len(pairs),
         test_rows=test_rows,
         violations=tuple(violations),
         smallest_gap=timedelta(microseconds=int(smallest / np.timedelta64(1, "us"))),

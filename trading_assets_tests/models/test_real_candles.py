@@ -31,10 +31,19 @@ NUMBERS = ("open", "high", "low", "close", "volume")
 
 def hourly(folder: Path, market: str) -> CandleSeries:
     """All hourly candles; each missing one breaks the series (none is known to be quiet)."""
-    frame = pd.read_parquet(folder / "candles" / f"{market}-60m.parquet")
+    return _as_recorded(folder, market, Interval.M60)
+
+
+def by_minute(folder: Path, market: str) -> CandleSeries:
+    """The fortnight of 1-minute candles, likewise."""
+    return _as_recorded(folder, market, Interval.M1)
+
+
+def _as_recorded(folder: Path, market: str, interval: Interval) -> CandleSeries:
+    frame = pd.read_parquet(folder / "candles" / f"{market}-{interval.value}.parquet")
     columns = {name: frame[name].to_numpy() for name in NUMBERS}
     return regular_series(
-        candle_frame(frame["time"].to_numpy(), **columns), gap_frame([]), Interval.M60
+        candle_frame(frame["time"].to_numpy(), **columns), gap_frame([]), interval
     )
 
 
