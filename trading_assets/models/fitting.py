@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trading_assets.models.baselines import LogisticModel, fit_logistic
 from trading_assets.models.dataset import Dataset
 from trading_assets.models.model import vote
-from trading_assets.models.splits import Split
+from trading_assets.models.splits import Fold
 from trading_assets.settings import Recipe
 
 FloatArray = NDArray[np.float64]
@@ -74,7 +74,7 @@ class Parts:
 class Fitter:
     """Fits a recipe on any rows of one data set, whose columns are binned once.
 
-    The bin edges come from the oldest part of the split alone, so no later row shapes them.
+    The bin edges come from the oldest rows alone, so no later row shapes them.
     """
 
     dataset: Dataset
@@ -91,30 +91,31 @@ class Fitter:
         dataset: Dataset,
         recipe: Recipe,
         seeds: tuple[int, ...],
-        split: Split,
-        on_fit: OnFit | None,
+        oldest: Rows,
+        fits: int,
+        on_fit: OnFit | None = None,
     ) -> "Fitter":
+        """oldest: the rows that the bin edges come from. fits: how many there will be, for
+        `on_fit`; finding the rounds is one more."""
         if not seeds:
             raise ValueError("training needs at least one seed")
         if recipe is Recipe.LOGISTIC:
-            return cls(dataset, recipe, seeds, None, 2 + len(split.calibration), on_fit)
-        oldest = lgb.Dataset(
-            dataset.x[split.fit], dataset.y[split.fit], params=dict(LIGHTGBM_PARAMETERS)
-        )
+            return cls(dataset, recipe, seeds, None, fits, on_fit)
+        edges = lgb.Dataset(dataset.x[oldest], dataset.y[oldest], params=dict(LIGHTGBM_PARAMETERS))
         binned = lgb.Dataset(
-            dataset.x, dataset.y, reference=oldest, params=dict(LIGHTGBM_PARAMETERS)
+            dataset.x, dataset.y, reference=edges, params=dict(LIGHTGBM_PARAMETERS)
         ).construct()
-        return cls(dataset, recipe, seeds, binned, 3 + len(split.calibration), on_fit)
+        return cls(dataset, recipe, seeds, binned, fits + 1, on_fit)
 
-    def rounds(self, split: Split, max_rounds: int) -> int:
+    def rounds(self, early_stop: Fold, max_rounds: int) -> int:
         """Rounds by early stopping on the purged last part of train: the seeds' mean, at least 1.
 
         0 for a recipe without trees.
         """
         if self.binned is None:
             return 0
-        train_set = self.binned.subset(split.fit.tolist()).construct()
-        valid_set = self.binned.subset(split.early_stop.tolist()).construct()
+        train_set = self.binned.subset(early_stop.train.tolist()).construct()
+        valid_set = self.binned.subset(early_stop.test.tolist()).construct()
         best = [
             lgb.train(
                 self._parameters(seed),

@@ -84,6 +84,27 @@ class SplitAudit:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Which rows may train what is tested from some moment on: every split is made of this rule.
+
+    window: candles a row's input reaches back, itself included; it is the embargo.
+    """
+
+    interval: timedelta
+    window: int
+
+    def before(self, moment: np.datetime64, rows: Rows, end_time: TimeArray) -> Rows:
+        """Those of `rows` whose label is over before the window of a row at `moment` begins."""
+        reach = np.timedelta64(self.interval * (self.window - 1))
+        return rows[end_time[rows] <= moment - reach]
+
+    def early_stop(self, train: Rows, open_time: TimeArray, end_time: TimeArray) -> Fold:
+        """The last 15 % of `train` (ascending, not empty), and what of the rest may train it."""
+        first = open_time[train[int(len(train) * (1 - EARLY_STOP_SHARE))]]
+        return Fold(self.before(first, train, end_time), train[open_time[train] >= first])
+
+
 def make_split(
     open_time: TimeArray,
     end_time: TimeArray,
@@ -105,10 +126,11 @@ def make_split(
     last = open_time[-1] + np.timedelta64(interval)
     gate_from = last - np.timedelta64(gate_window)
     calibration_from = gate_from - np.timedelta64(calibration_window)
-    reach = np.timedelta64(interval * (window - 1))
+    purge = Purge(interval, window)
+    everything: Rows = np.arange(len(open_time))
 
     def before(moment: np.datetime64) -> Rows:
-        return np.flatnonzero(end_time <= moment - reach)
+        return purge.before(moment, everything, end_time)
 
     def between(start: np.datetime64, end: np.datetime64) -> Rows:
         return np.flatnonzero((open_time >= start) & (open_time < end))
@@ -118,10 +140,10 @@ def make_split(
         raise ValueError(
             f"no row ends before the calibration window, which begins {calibration_from}"
         )
-    early_from = open_time[train[int(len(train) * (1 - EARLY_STOP_SHARE))]]
+    early_stop = purge.early_stop(train, open_time, end_time)
     split = Split(
-        fit=before(early_from),
-        early_stop=train[open_time[train] >= early_from],
+        fit=early_stop.train,
+        early_stop=early_stop.test,
         calibration=tuple(
             fold
             for start, end in _fold_edges(calibration_from, gate_from)
@@ -130,7 +152,7 @@ def make_split(
             if len(
                 (
                     fold := Fold(
-                        before(start), _ended(between(start, end), end_time, gate_from - reach)
+                        before(start), purge.before(gate_from, between(start, end), end_time)
                     )
                 ).test
             )
@@ -142,10 +164,6 @@ def make_split(
         if len(pair.train) == 0 or len(pair.test) == 0:
             raise ValueError(f"the part '{name}' of the split would be empty")
     return split
-
-
-def _ended(rows: Rows, end_time: TimeArray, by: np.datetime64) -> Rows:
-    return rows[end_time[rows] <= by]
 
 
 def _fold_edges(

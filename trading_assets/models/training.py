@@ -38,7 +38,7 @@ from trading_assets.models.fitting import (
 )
 from trading_assets.models.metadata import model_metadata
 from trading_assets.models.model import ClassReturns, Model
-from trading_assets.models.splits import Split, audit_split
+from trading_assets.models.splits import Fold, Split, audit_split
 from trading_assets.models.trained import Baselines, GateRows, Trained
 from trading_assets.rules.profile import Profile
 from trading_assets.settings import Recipe
@@ -93,9 +93,10 @@ def train(
     )
     timings: dict[str, float] = {}
     with _timed(timings, "binning"):
-        fitter = Fitter.of(dataset, recipe, tuple(seeds), split, on_fit)
+        fits = 2 + len(split.calibration)
+        fitter = Fitter.of(dataset, recipe, tuple(seeds), split.fit, fits, on_fit)
     with _timed(timings, "rounds"):
-        rounds = fitter.rounds(split, max_rounds)
+        rounds = fitter.rounds(Fold(split.fit, split.early_stop), max_rounds)
     overlap = profile.horizon_candles
     with _timed(timings, "calibration"):
         raw, calibration_rows = _calibration_folds(fitter, split, rounds, overlap)
