@@ -91,6 +91,7 @@ class Fitter:
         dataset: Dataset,
         recipe: Recipe,
         seeds: tuple[int, ...],
+        *,
         oldest: Rows,
         fits: int,
         on_fit: OnFit | None = None,

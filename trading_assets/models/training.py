@@ -94,7 +94,9 @@ def train(
     timings: dict[str, float] = {}
     with _timed(timings, "binning"):
         fits = 2 + len(split.calibration)
-        fitter = Fitter.of(dataset, recipe, tuple(seeds), split.fit, fits, on_fit)
+        fitter = Fitter.of(
+            dataset, recipe, tuple(seeds), oldest=split.fit, fits=fits, on_fit=on_fit
+        )
     with _timed(timings, "rounds"):
         rounds = fitter.rounds(Fold(split.fit, split.early_stop), max_rounds)
     overlap = profile.horizon_candles
