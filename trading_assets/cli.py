@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from trading_assets.errors import SettingsError, TradingAssetsError
 from trading_assets.settings import Settings, load_settings
@@ -173,6 +174,40 @@ def _doctor(settings: Settings) -> int:
     return doctor(settings, SystemClock().now(), say)
 
 
+def _lookahead(settings: Settings, chosen: argparse.Namespace) -> int:
+    from trading_assets.commands.causality import lookahead
+
+    return lookahead(settings, say, folder=chosen.candles, cuts=chosen.cuts, every=chosen.all)
+
+
+def _recursion(settings: Settings, chosen: argparse.Namespace) -> int:
+    from trading_assets.commands.causality import recursion
+
+    return recursion(settings, say, folder=chosen.candles, cuts=chosen.cuts, every=chosen.all)
+
+
+def _analysis_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--candles",
+        type=Path,
+        metavar="FOLDER",
+        help="recorded candles (<market>-60m.parquet); without it, the world's own",
+    )
+    command.add_argument(
+        "--cuts", type=_at_least_one, default=32, help="histories at random a market (32)"
+    )
+    command.add_argument(
+        "--all", action="store_true", help="print each column that a model is given"
+    )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, was {number}")
+    return number
+
+
 COMMANDS = (
     Command("run", "start everything, in the foreground, until Ctrl-C", _run, _run_options),
     Command("setup", "prepare folders and databases of the world; safe to repeat", _setup),
@@ -187,6 +222,18 @@ COMMANDS = (
     Command("reconcile", "compare the ledger with the account, once", _reconcile),
     Command("doctor", "check everything and say which command mends what", _doctor),
     Command("materialize", "collect, train and signal once, without servers", _materialize),
+    Command(
+        "lookahead",
+        "check that no feature, label input or signal sees a later candle",
+        _lookahead,
+        _analysis_options,
+    ),
+    Command(
+        "recursion",
+        "check that none of them depends on how far back is read",
+        _recursion,
+        _analysis_options,
+    ),
     Command(
         "paper-exchange",
         "serve the paper exchange alone, until Ctrl-C",
