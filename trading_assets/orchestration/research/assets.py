@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 from sqlalchemy.engine import Engine
 
+from trading_assets.backtest.causality import check_features_cut, check_labels_cut
 from trading_assets.candles.checks import check_store
 from trading_assets.candles.collection import collect
 from trading_assets.candles.frame import from_us
-from trading_assets.candles.series import CandleSeries, regular_series
+from trading_assets.candles.recorded import StoredCandles
+from trading_assets.candles.series import CandleSeries
 from trading_assets.candles.store import CandleStore
 from trading_assets.clock import Clock
 from trading_assets.exchange.candle_pages import CandlePages
@@ -73,8 +75,10 @@ FEATURE_CHECKS = (
     "features_not_constant",
     "features_drift",
     "windows_filled",
+    "features_lookahead",
+    "features_recursion",
 )
-LABEL_CHECKS = ("label_shares",)
+LABEL_CHECKS = ("label_shares", "labels_lookahead")
 MODEL_CHECKS = ("split_audit", "not_too_good", "probabilities", "label_is_traded_rule")
 CHAMPION_CHECKS = ("challenger_passed_the_gate",)
 
@@ -127,7 +131,7 @@ def interval_assets(settings: Settings, interval_minutes: int) -> list[dg.Assets
                 siblings=[m for m in settings.markets if m != market],
                 on_progress=told(context),
             )
-        outcomes = check_store(*_stored(candle_store, market, interval), clock.now())
+        outcomes = check_store(*_parts(candle_store, market, interval), clock.now())
         stop_if_blocked(workshop, market, names, outcomes)
         return Result(
             metadata=metadata.of_collection(report), check_results=check_results(outcomes)
@@ -151,11 +155,13 @@ def interval_assets(settings: Settings, interval_minutes: int) -> list[dg.Assets
         workshop: dg.ResourceParam[Workshop],
     ) -> Result:
         market = context.partition_key
-        series = _series(candle_store, market, interval)
+        stored = _stored(candle_store, market, interval)
+        series = stored.series
         matrix = feature_matrix(series)
         outcomes = (
             *check_features(matrix, _reference(champions, market, profiles)),
             check_filled_windows(series),
+            *check_features_cut(stored, settings.base_seed),
         )
         stop_if_blocked(workshop, market, names, outcomes)
         return Result(
@@ -191,7 +197,7 @@ def profile_assets(settings: Settings, profile: Profile) -> list[dg.AssetsDefini
         features: FeatureMatrix,
         candle_store: dg.ResourceParam[CandleStore],
     ) -> Result:
-        series = _series(candle_store, context.partition_key, interval)
+        series = _stored(candle_store, context.partition_key, interval).series
         made = make_sequences(features, series.slice(0, _rows_until(series, features)))
         return Result(value=made, metadata=metadata.of_rows(made.open_time))
 
@@ -211,9 +217,13 @@ def profile_assets(settings: Settings, profile: Profile) -> list[dg.AssetsDefini
         candle_store: dg.ResourceParam[CandleStore],
         workshop: dg.ResourceParam[Workshop],
     ) -> Result:
-        series = _series(candle_store, context.partition_key, interval)
+        stored = _stored(candle_store, context.partition_key, interval)
+        series = stored.series
         made = make_labels(series, profile, costs(settings), ewm_sigma(series))
-        outcomes = (check_label_shares(made.label[made.valid]),)
+        outcomes = (
+            check_label_shares(made.label[made.valid]),
+            check_labels_cut(stored, profile, costs(settings), settings.base_seed),
+        )
         stop_if_blocked(workshop, context.partition_key, [profile.name], outcomes)
         return Result(
             value=made,
@@ -253,7 +263,7 @@ def profile_assets(settings: Settings, profile: Profile) -> list[dg.AssetsDefini
             candle_hash=candle_store.content_hash(market, interval, end=_end(features, interval)),
         )
         outcomes = (
-            *check_store(*_stored(candle_store, market, interval), _end(features, interval)),
+            *check_store(*_parts(candle_store, market, interval), _end(features, interval)),
             *check_features(features, _reference(workshop.champions(), market, [profile])),
             check_label_shares(labels.label[labels.valid]),
             check_age(_end(features, interval), interval.duration, workshop.clock.now()),
@@ -319,16 +329,17 @@ def signals_asset(settings: Settings) -> dg.AssetsDefinition:
     return signals
 
 
-def _stored(
+def _stored(store: CandleStore, market: str, interval: Interval) -> StoredCandles:
+    frame, gaps = store.read(market, interval), store.gaps(market, interval)
+    return StoredCandles(market, interval, frame, gaps)
+
+
+def _parts(
     store: CandleStore, market: str, interval: Interval
 ) -> tuple[pd.DataFrame, pd.DataFrame, CandleSeries]:
     """The candles, their gap table and both as a series."""
-    frame, gaps = store.read(market, interval), store.gaps(market, interval)
-    return frame, gaps, regular_series(frame, gaps, interval)
-
-
-def _series(store: CandleStore, market: str, interval: Interval) -> CandleSeries:
-    return _stored(store, market, interval)[2]
+    stored = _stored(store, market, interval)
+    return stored.frame, stored.gaps, stored.series
 
 
 def _rows_until(series: CandleSeries, matrix: FeatureMatrix) -> int:
