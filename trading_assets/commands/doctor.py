@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, distribution
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from trading_assets.commands.ports import answers, is_free, server_ports
 from trading_assets.database import heartbeats, open_database, read
 from trading_assets.errors import MigrationNeeded, NotReadyYet, TradingAssetsError, WrongWorld
 from trading_assets.models.staleness import confirmed_at, is_expired, is_stale
+from trading_assets.rules.check import Level
 from trading_assets.settings import Settings
 from trading_assets.signals.choices import (
     ChoiceReason,
@@ -33,12 +33,6 @@ from trading_assets.world import World, world_of
 HEARTBEAT_LIMIT = timedelta(seconds=100)
 # A collection comes after each close; two intervals without one are an outage.
 CANDLE_LIMIT_INTERVALS = 2
-
-
-class Level(StrEnum):
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, Row
 
 from trading_assets.database import read, verdicts, write
+from trading_assets.rules import steps
 from trading_assets.rules.check import CheckOutcome, blocking_failures
 
 # How the reason of a refusal for want of rows begins.
@@ -24,6 +25,7 @@ class VerdictKind(StrEnum):
     MAY_TRAIN = "may_train"
     MAY_SIGNAL = "may_signal"
     PROMOTION = "promotion"
+    CONFIDENCE_STEPS = steps.VERDICT
 
 
 @dataclass(frozen=True, slots=True)

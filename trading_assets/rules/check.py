@@ -6,6 +6,15 @@ where an outcome is shown or stored (Dagster asset checks, verdict rows).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How bad a finding is: nothing to do, worth a look, something has to be done."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,33 @@ MEANINGS: dict[FunnelCode, str] = {
 }
 
 
+class FunnelKind(StrEnum):
+    """What an end says about the bot: whether silence is its rules or a fault."""
+
+    TRADED = "traded"
+    BUSY = "busy"  # there is a trade, or there just was one
+    LIMIT = "limit"  # a limit on losses holds entries back and lets go by itself
+    PRICE = "price"  # the market went away before it was bought
+    LATE = "late"  # nobody decided in time: as it should be only while the market has a position
+    STOPPED = "stopped"  # somebody has to do something before this one trades
+
+
+KINDS: dict[FunnelCode, FunnelKind] = dict.fromkeys(FunnelCode, FunnelKind.STOPPED) | {
+    FunnelCode.TRADED: FunnelKind.TRADED,
+    FunnelCode.POSITION_OPEN: FunnelKind.BUSY,
+    FunnelCode.ORDER_LIVE: FunnelKind.BUSY,
+    FunnelCode.RESTING: FunnelKind.BUSY,
+    FunnelCode.MAX_POSITIONS: FunnelKind.BUSY,
+    FunnelCode.MAX_EXPOSURE: FunnelKind.BUSY,
+    FunnelCode.DAY_LOSS: FunnelKind.LIMIT,
+    FunnelCode.STOP_STREAK: FunnelKind.LIMIT,
+    FunnelCode.PRICE_MOVED: FunnelKind.PRICE,
+    FunnelCode.NOT_FILLED: FunnelKind.PRICE,
+    FunnelCode.EXPIRED: FunnelKind.LATE,
+    FunnelCode.SUPERSEDED: FunnelKind.LATE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """No entry, and why.

@@ -4,7 +4,8 @@ Pure values in, values out, standard library only. Not here: whether to enter at
 how much room the limits leave (`limits`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal, localcontext
 
 from trading_assets.rules.funnel import FunnelCode, Refusal
@@ -56,6 +57,20 @@ class SizeRules:
         """The step above `step`, None above the highest."""
         place = self.steps.index(step)
         return self.steps[place - 1] if place else None
+
+
+def paying_sizes(rules: SizeRules, unpaid: Collection[Decimal]) -> SizeRules:
+    """`rules` where each step that does not pay has only the share of the next lower step.
+
+    unpaid: the p_buy at which those steps begin (`rules.steps` says when one stops paying); what
+    is not a step is ignored, the settings may have changed since. The lowest step has no lower one
+    and stays. No share is ever raised.
+    """
+    steps: list[SizeStep] = []
+    for step in reversed(rules.steps):
+        lowered = steps and step.p_buy in unpaid
+        steps.append(replace(step, share=steps[-1].share) if lowered else step)
+    return replace(rules, steps=tuple(reversed(steps)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from trading_assets.trading.order_desk import OrderDesk
 from trading_assets.trading.reconcile import outside_before, reconcile
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.rules import entry_rules
+from trading_assets.trading.steps import unpaid_steps
 
 LIVE_SWITCH = "i-accept-the-risk"
 _FIRST_PRICE_SECONDS = 5.0
@@ -116,7 +117,7 @@ def enter(
             lease,
             candidate,
             origin,
-            _decision(floor, candidate, sight, account),
+            _decision(floor, candidate, sight, account, unpaid_steps(floor.engine, origin.profile)),
             prefix=floor.knobs.order_prefix,
             now=floor.now(),
             bids={candidate.market: sight.price.quote.bid},
@@ -191,10 +192,14 @@ def _look(floor: Floor, prices: PriceStream, candidate: Candidate, origin: Origi
 
 
 def _decision(
-    floor: Floor, candidate: Candidate, sight: Sight, account: AccountView
+    floor: Floor,
+    candidate: Candidate,
+    sight: Sight,
+    account: AccountView,
+    unpaid: frozenset[Decimal],
 ) -> Callable[[Books], Entry | Refusal]:
-    """What `ledger.enter` asks inside its transaction."""
-    rules = entry_rules(floor.settings)
+    """What `ledger.enter` asks inside its transaction. unpaid: steps that lost their size."""
+    rules = entry_rules(floor.settings, unpaid)
 
     def decide(books: Books) -> Entry | Refusal:
         bot = books.bot_view(

@@ -3,34 +3,41 @@
 Only here do the two meet: the rules know no settings, the settings no rules.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from decimal import Decimal
 
 from trading_assets.rules.entry import EntryRules
 from trading_assets.rules.limits import Limits
-from trading_assets.rules.sizing import SizeRules, SizeStep
+from trading_assets.rules.sizing import SizeRules, SizeStep, paying_sizes
 from trading_assets.settings import Settings, SmallAccount
 
 
-def entry_rules(settings: Settings) -> EntryRules:
-    """The user's rules for entries."""
+def entry_rules(settings: Settings, unpaid: Collection[Decimal] = ()) -> EntryRules:
+    """The user's rules for entries. unpaid: p_buy at which steps begin that do not pay."""
     t = settings.trading
     return EntryRules(
         limits=limits(settings),
-        size=SizeRules(
-            steps=(
-                SizeStep(Decimal("0.8"), t.size_from_80),
-                SizeStep(Decimal("0.7"), t.size_from_70),
-                SizeStep(Decimal("0.6"), t.size_from_60),
-                SizeStep(Decimal(0), t.size_below_60),
-            ),
-            raise_to_minimum=t.small_account is SmallAccount.RAISE_TO_MINIMUM,
-            minimum_buffer=t.minimum_buffer,
-        ),
+        size=paying_sizes(size_rules(settings), unpaid),
         max_price_age=_seconds(t.max_price_age_seconds),
         max_model_age=timedelta(hours=float(settings.entries_stop_after_hours)),
         blocking_cautions=frozenset(t.blocking_cautions),
         max_slippage=t.max_entry_slippage,
+    )
+
+
+def size_rules(settings: Settings) -> SizeRules:
+    """The sizes as the user set them."""
+    t = settings.trading
+    return SizeRules(
+        steps=(
+            SizeStep(Decimal("0.8"), t.size_from_80),
+            SizeStep(Decimal("0.7"), t.size_from_70),
+            SizeStep(Decimal("0.6"), t.size_from_60),
+            SizeStep(Decimal(0), t.size_below_60),
+        ),
+        raise_to_minimum=t.small_account is SmallAccount.RAISE_TO_MINIMUM,
+        minimum_buffer=t.minimum_buffer,
     )
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from trading_assets.commands import doctor
-from trading_assets.commands.doctor import Level, findings
+from trading_assets.commands.doctor import findings
 from trading_assets.commands.ports import free_ports
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
+from trading_assets.rules.check import Level
 from trading_assets.settings import Settings, load_settings
 from trading_assets_tests.commands.world_rows import heartbeat_row, prepared, signal_row
 from trading_assets_tests.conftest import RunningExchange

@@ -4,9 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 from trading_assets.clock import SteppedClock
-from trading_assets.commands.doctor import Finding, Level, evaluation
+from trading_assets.commands.doctor import Finding, evaluation
 from trading_assets.commands.live_start import tell_evaluation
 from trading_assets.commands.profiles import profiles
+from trading_assets.rules.check import Level
 from trading_assets.settings import Settings, load_settings
 from trading_assets.signals.choices import Choice, record_choice
 from trading_assets.world import world_of

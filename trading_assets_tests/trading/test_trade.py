@@ -18,7 +18,9 @@ from trading_assets.errors import (
     OrderRejected,
 )
 from trading_assets.exchange.model import Instrument, Market, OrderType, Side, TimeInForce
+from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.rules.funnel import FunnelCode
+from trading_assets.rules.steps import ALL_MARKETS, UNPAID
 from trading_assets.settings import TradingMode
 from trading_assets.trading import booking, leases, records
 from trading_assets.trading.entry import entries_enabled, tick_at
@@ -133,6 +135,29 @@ def test_an_entry_is_a_limit_ioc_that_was_tested_under_another_name(scene: Scene
     (test,) = scene.exchange.tests
     assert test.identifier != entry.identifier
     assert (test.volume, test.price) == (entry.volume, entry.price)
+
+
+@pytest.mark.parametrize(
+    ("profile", "unpaid", "volume"),
+    [
+        # p_buy 0.65 stands on the step from 60 %, 7 % of 1,000,000 KRW; below it are 5 %:
+        # 50,000 / 1,003 = 49.85044865. The other two are another step's and profile's verdicts.
+        ("scalp", ["0.6"], "49.85044865"),
+        ("scalp", ["0.7"], "69.79062811"),
+        ("swing", ["0.6"], "69.79062811"),
+    ],
+)
+def test_a_step_that_does_not_pay_is_entered_with_the_size_of_the_next_lower_one(
+    scene: Scene, profile: str, unpaid: list[str], volume: str
+) -> None:
+    newest = Verdict(
+        VerdictKind.CONFIDENCE_STEPS, ALL_MARKETS, profile, False, (), NOW, {UNPAID: unpaid}
+    )
+    record_verdict(scene.engine, replace(newest, details={UNPAID: ["0.8", "0.6"]}))
+    record_verdict(scene.engine, newest)
+    report = scene.trade((0, "1000"), (1, "1020"))
+    assert report.position is not None
+    assert report.position.bought_volume == Decimal(volume)
 
 
 def test_a_second_run_ends_at_the_lease(scene: Scene) -> None:

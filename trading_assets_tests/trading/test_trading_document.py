@@ -97,4 +97,4 @@ def test_an_order_is_not_called_lost_within_a_minute_in_live_mode() -> None:
     shorter = {"trading": {"lost_order_seconds": "59.9"}}
     assert load_settings(shorter).trading.lost_order_seconds == Decimal("59.9")
     with pytest.raises(SettingsError, match="TRADING__LOST_ORDER_SECONDS must be at least 60"):
-        load_settings({**shorter, "trading_mode": TradingMode.LIVE})
+        load_settings({**shorter, "trading_mode": TradingMode.LIVE, "profile": "swing"})
