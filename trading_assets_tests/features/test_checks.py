@@ -17,6 +17,7 @@ from trading_assets.features.checks import (
     check_filled_windows,
     check_finite,
     check_range,
+    check_training_features,
     feature_reference,
 )
 from trading_assets.features.matrix import FeatureMatrix, feature_matrix
@@ -157,6 +158,38 @@ def test_a_model_of_another_catalogue_blocks() -> None:
     assert not outcome.passed
     assert outcome.blocking
     assert "trained on catalogue 0-old" in outcome.reason
+
+
+@pytest.mark.parametrize("kind", ["far off", "another catalogue"])
+def test_no_drift_stops_the_training_that_would_end_it(kind: str) -> None:
+    known = feature_reference(MATRIX)
+    matrix = with_columns(MATRIX, FEATURE_NAMES[:12], 8.0) if kind == "far off" else MATRIX
+    reference = (
+        replace(known, worst=(0.3,) * 46)
+        if kind == "far off"
+        else replace(known, catalogue_version="0-old")
+    )
+    live, training = check_features(matrix, reference), check_training_features(matrix, reference)
+    assert "features_drift" in [o.name for o in blocking_failures(live)]
+    assert "features_drift" not in [o.name for o in blocking_failures(training)]
+    assert (training[-1].passed, training[-1].reason) == (False, live[-1].reason)
+
+
+def test_a_broken_input_stops_training_as_well() -> None:
+    outcomes = check_training_features(changed(500, "cci_20", float("nan")), None)
+    assert [o.name for o in blocking_failures(outcomes)] == ["features_finite", "features_in_range"]
+
+
+def test_a_model_that_has_learnt_from_a_new_regime_may_be_asked_about_it() -> None:
+    """The last 720 of 5,900 rows in one place; blocks of 720 from the first row end at 5,760."""
+    values = MATRIX.values.copy(order="F")
+    values[-DRIFT_ROWS:, :12] = 8.0
+    later = replace(MATRIX, values=values)
+    before = feature_reference(MATRIX.tail(len(MATRIX) - DRIFT_ROWS))
+    assert not check_drift(later, before).passed
+    retrained = check_drift(later, feature_reference(later))
+    assert retrained.passed
+    assert retrained.values["times_worst"] == pytest.approx(1.0)
 
 
 def test_a_reference_is_the_same_after_json() -> None:

@@ -162,6 +162,32 @@ def test_what_the_checks_decided_together_is_in_the_database(
         )
 
 
+def test_a_program_with_another_catalogue_of_features_can_train(
+    place: Place, retrained: dg.ExecuteInProcessResult
+) -> None:
+    """Its champion's reference differs, which stops signals; a training would end that."""
+    assert retrained.success
+    champions = ChampionStore(place.world.champions, place.world.name)
+    version = champions.current_version("KRW-BTC", "scalp")
+    assert version is not None
+    path = champions.folder("KRW-BTC", "scalp") / version / "reference.json"
+    kept = path.read_text(encoding="utf-8")
+    path.write_text(kept.replace('"catalogue_version": "', '"catalogue_version": "0-old-'))
+    try:
+        result = place.defs.resolve_job_def("retrain").execute_in_process(
+            instance=place.instance,
+            partition_key="KRW-BTC",
+            asset_selection=[dg.AssetKey(["features", "m5"])],
+        )
+    finally:
+        path.write_text(kept, encoding="utf-8")
+    checks = {c.check_name: c for c in result.get_asset_check_evaluations()}
+    drift = checks["features_drift"]
+    assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "trained on catalogue 0-old-" in str(drift.description)
+    assert result.success
+
+
 def test_a_market_that_the_exchange_does_not_list_fails_alone_and_in_plain_words(
     place: Place, gone: dg.ExecuteInProcessResult, retrained: dg.ExecuteInProcessResult
 ) -> None:

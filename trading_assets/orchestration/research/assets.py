@@ -23,7 +23,11 @@ from trading_assets.candles.store import CandleStore
 from trading_assets.clock import Clock
 from trading_assets.exchange.candle_pages import CandlePages
 from trading_assets.exchange.model import Interval
-from trading_assets.features.checks import FeatureReference, check_features, check_filled_windows
+from trading_assets.features.checks import (
+    FeatureReference,
+    check_filled_windows,
+    check_training_features,
+)
 from trading_assets.features.matrix import FeatureMatrix, feature_matrix
 from trading_assets.features.sequences import Sequences, make_sequences
 from trading_assets.features.volatility import ewm_sigma
@@ -159,7 +163,7 @@ def interval_assets(settings: Settings, interval_minutes: int) -> list[dg.Assets
         series = stored.series
         matrix = feature_matrix(series)
         outcomes = (
-            *check_features(matrix, _reference(champions, market, profiles)),
+            *check_training_features(matrix, _reference(champions, market, profiles)),
             check_filled_windows(series),
             *check_features_cut(stored, settings.base_seed),
         )
@@ -264,7 +268,7 @@ def profile_assets(settings: Settings, profile: Profile) -> list[dg.AssetsDefini
         )
         outcomes = (
             *check_store(*_parts(candle_store, market, interval), _end(features, interval)),
-            *check_features(features, _reference(workshop.champions(), market, [profile])),
+            *check_training_features(features, _reference(workshop.champions(), market, [profile])),
             check_label_shares(labels.label[labels.valid]),
             check_age(_end(features, interval), interval.duration, workshop.clock.now()),
             *check_dataset(dataset, profile),
