@@ -4,6 +4,7 @@ Not here: which variants are simulated (`variants.py`, `assess.py`), the simulat
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -131,7 +132,7 @@ def histogram(simulation: Simulation) -> Histogram:
     return Histogram(tuple(float(e) for e in edges), counts)
 
 
-def buy_and_hold(paths: list[MarketPath], costs: Costs) -> Held:
+def buy_and_hold(paths: Sequence[MarketPath], costs: Costs) -> Held:
     """Equal amounts of every market at its first close, held to its last; one round trip paid.
 
     A market is at its last close while it has no candle. Slippage is the least of `costs`.

@@ -1,6 +1,7 @@
 """The numbers of a simulated account, by hand."""
 
 import math
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -14,6 +15,7 @@ from trading_assets_tests.backtest.simulations import (
     simulation,
     trades,
 )
+from trading_assets_tests.backtest.test_variants import COSTS, path
 
 TAKE, STOP, TIME = TradeEnd.TAKE_PROFIT, TradeEnd.STOP_LOSS, TradeEnd.TIME_LIMIT
 NONE = trades([], [], [])
@@ -106,3 +108,26 @@ def test_the_histogram_holds_every_trade_once() -> None:
     assert found.counts["take_profit"][-1] == 1
     assert found.counts["time_limit"][20] == 1  # 0 to 25
     assert sum(sum(c) for c in found.counts.values()) == 4
+
+
+def test_buy_and_hold_is_the_mean_of_all_markets_less_one_round_trip() -> None:
+    up, down = path([], n=4), path([], n=4)
+    up.series.close[:] = [100, 150, 120, 200]
+    down.series.close[:] = [100, 50, 50, 40]
+    found = m.buy_and_hold([up, down], COSTS)
+    # 2.0 and 0.4 are 1.2 on average; 8 bp a side: 1.2 x 0.9992^2 - 1
+    assert found.account_return == pytest.approx(1.2 * 0.9992**2 - 1)
+    # 1.0, 1.0, 0.85, 1.2
+    assert found.max_drawdown == pytest.approx(0.15)
+
+
+def test_a_market_without_a_candle_is_held_at_its_last_close() -> None:
+    whole, late = path([], n=4), path([], n=4)
+    whole.series.close[:] = [100, 100, 100, 100]
+    late.series.close[:] = [100, 80, 80, 100]
+    cut = replace(late, series=late.series.slice(0, 2), **{
+        name: getattr(late, name)[:2]
+        for name in ("buy", "sell", "p_buy", "ev_net", "min_ev_net", "stop_loss", "take_profit")
+    })  # fmt: skip
+    found = m.buy_and_hold([whole, cut], COSTS)
+    assert found.account_return == pytest.approx(0.9 * 0.9992**2 - 1)
