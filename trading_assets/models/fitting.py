@@ -63,6 +63,20 @@ class Parts:
     boosters: tuple[lgb.Booster, ...]
     logistic: LogisticModel | None
 
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipes that these parts can be put together to."""
+        if not self.boosters:
+            return (Recipe.LOGISTIC,)
+        return (Recipe.LIGHTGBM,) if self.logistic is None else tuple(Recipe)
+
+    def of(self, recipe: Recipe) -> "Parts":
+        """Only what `recipe`, one of `recipes`, consists of."""
+        return Parts(
+            () if recipe is Recipe.LOGISTIC else self.boosters,
+            None if recipe is Recipe.LIGHTGBM else self.logistic,
+        )
+
     def predict(self, x: NDArray[np.float32]) -> FloatArray:
         return vote(self.boosters, self.logistic, x)
 
@@ -84,6 +98,8 @@ class Fitter:
     total: int
     on_fit: OnFit | None
     done: int = 0
+    # Also fit what another recipe would need and what costs next to nothing: a logistic regression.
+    others: bool = False
 
     @classmethod
     def of(
@@ -95,18 +111,19 @@ class Fitter:
         oldest: Rows,
         fits: int,
         on_fit: OnFit | None = None,
+        others: bool = False,
     ) -> "Fitter":
         """oldest: the rows that the bin edges come from. fits: how many there will be, for
         `on_fit`; finding the rounds is one more."""
         if not seeds:
             raise ValueError("training needs at least one seed")
         if recipe is Recipe.LOGISTIC:
-            return cls(dataset, recipe, seeds, None, fits, on_fit)
+            return cls(dataset, recipe, seeds, None, fits, on_fit, others=others)
         edges = lgb.Dataset(dataset.x[oldest], dataset.y[oldest], params=dict(LIGHTGBM_PARAMETERS))
         binned = lgb.Dataset(
             dataset.x, dataset.y, reference=edges, params=dict(LIGHTGBM_PARAMETERS)
         ).construct()
-        return cls(dataset, recipe, seeds, binned, fits + 1, on_fit)
+        return cls(dataset, recipe, seeds, binned, fits + 1, on_fit, others=others)
 
     def rounds(self, early_stop: Fold, max_rounds: int) -> int:
         """Rounds by early stopping on the purged last part of train: the seeds' mean, at least 1.
@@ -131,7 +148,7 @@ class Fitter:
         return max(1, round(float(np.mean(best))))
 
     def fit(self, rows: Rows, rounds: int, part: str) -> Parts:
-        """The recipe on `rows`."""
+        """The recipe on `rows`, with the cheap parts of the others beside it if asked for."""
         boosters: tuple[lgb.Booster, ...] = ()
         if self.binned is not None:
             chosen = (
@@ -142,7 +159,7 @@ class Fitter:
                 for seed in self.seeds
             )
         logistic = None
-        if self.recipe is not Recipe.LIGHTGBM:
+        if self.recipe is not Recipe.LIGHTGBM or self.others:
             logistic = fit_logistic(
                 self.dataset.x[rows], self.dataset.y[rows], self.dataset.last_columns
             )

@@ -20,6 +20,8 @@ from trading_assets.models.evaluation import Evaluation, evaluate
 from trading_assets.models.model import Model
 from trading_assets.models.splits import SplitAudit
 
+_OTHERS = "other_recipes.npz"
+
 FloatArray = NDArray[np.float64]
 TimeArray = NDArray[np.datetime64]
 
@@ -83,8 +85,10 @@ class Trained:
 
     twin: fitted before the gate window, judged on it. served: the same recipe and rounds on all
     rows. evaluation: the twin on `gate_rows`. calibration_evaluation: the monthly refits on
-    `calibration_rows`, each fold calibrated with the folds before it only. split: how many rows
-    each part had. timings: CPU seconds per step.
+    `calibration_rows`, each fold calibrated with the folds before it only. others: the gate rows'
+    (n, 3) probabilities of the recipes that were not chosen and cost little, each fitted and
+    calibrated on the same rows as the twin. split: how many rows each part had. timings: CPU
+    seconds per step.
     """
 
     twin: Model
@@ -95,6 +99,7 @@ class Trained:
     gate_rows: GateRows
     calibration_evaluation: Evaluation
     calibration_rows: GateRows
+    others: Mapping[str, FloatArray]
     audit: SplitAudit
     split: Mapping[str, int]
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -132,6 +137,8 @@ class Trained:
         self.served.save(draft / "served")
         self.gate_rows.save(draft / "gate_rows.npz")
         self.calibration_rows.save(draft / "calibration_rows.npz")
+        others: dict[str, Any] = dict(self.others)
+        np.savez_compressed(draft / _OTHERS, **others)
         (draft / "trained.json").write_text(json.dumps(self._to_json(), sort_keys=True, indent=1))
         draft.rename(folder)
 
@@ -154,6 +161,7 @@ class Trained:
                 gate_rows=GateRows.load(folder / "gate_rows.npz"),
                 calibration_evaluation=Evaluation.from_json(values["calibration_evaluation"]),
                 calibration_rows=GateRows.load(folder / "calibration_rows.npz"),
+                others=_load_others(folder / _OTHERS),
                 audit=SplitAudit.from_json(values["audit"]),
                 split=values["split"],
                 timings=values["timings"],
@@ -173,3 +181,14 @@ class Trained:
             "split": dict(self.split),
             "timings": dict(self.timings),
         }
+
+
+def _load_others(path: Path) -> dict[str, FloatArray]:
+    """Probabilities by recipe; none for a training made before they were kept."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise CorruptStore(f"{path} cannot be read: {exc}") from exc

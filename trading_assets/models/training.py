@@ -95,17 +95,32 @@ def train(
     with _timed(timings, "binning"):
         fits = 2 + len(split.calibration)
         fitter = Fitter.of(
-            dataset, recipe, tuple(seeds), oldest=split.fit, fits=fits, on_fit=on_fit
+            dataset,
+            recipe,
+            tuple(seeds),
+            oldest=split.fit,
+            fits=fits,
+            on_fit=on_fit,
+            others=True,
         )
     with _timed(timings, "rounds"):
         rounds = fitter.rounds(Fold(split.fit, split.early_stop), max_rounds)
     overlap = profile.horizon_candles
     with _timed(timings, "calibration"):
-        raw, calibration_rows = _calibration_folds(fitter, split, rounds, overlap)
+        raw_by_recipe, calibration_rows = _calibration_folds(fitter, split, rounds, overlap)
+        raw = raw_by_recipe[recipe]
         calibration = fit_calibration(raw, calibration_rows.y, overlap)
     with _timed(timings, "twin"):
         twin_parts = fitter.fit(split.twin, rounds, "twin")
-        raw_gate = twin_parts.predict(dataset.x[split.gate])
+        raw_gate = twin_parts.of(recipe).predict(dataset.x[split.gate])
+    with _timed(timings, "other_recipes"):
+        others = {
+            other.value: fit_calibration(raw_by_recipe[other], calibration_rows.y, overlap).apply(
+                twin_parts.of(other).predict(dataset.x[split.gate])
+            )
+            for other in twin_parts.recipes
+            if other is not recipe
+        }
     with _timed(timings, "baselines"):
         baselines = _baselines(dataset, split.twin, twin_parts.logistic)
         gate_rows = _rows(dataset, split.gate, calibration.apply(raw_gate), baselines)
@@ -118,7 +133,7 @@ def train(
         calibration_evaluation = _evaluated(calibration_rows, importance, seeds[0])
     with _timed(timings, "served"):
         everything = np.arange(len(dataset))
-        served_parts = fitter.fit(everything, rounds, "served")
+        served_parts = fitter.fit(everything, rounds, "served").of(recipe)
         seen_raw = np.concatenate([raw, raw_gate])
         seen_y = np.concatenate([calibration_rows.y, gate_rows.y])
         served_calibration = fit_calibration(seen_raw, seen_y, overlap)
@@ -150,7 +165,7 @@ def train(
 
     with _timed(timings, "packing"):
         return Trained(
-            twin=model("twin", twin_parts, split.twin, calibration),
+            twin=model("twin", twin_parts.of(recipe), split.twin, calibration),
             served=model("served", served_parts, everything, served_calibration),
             rounds=rounds,
             baselines=baselines,
@@ -158,6 +173,7 @@ def train(
             gate_rows=gate_rows,
             calibration_evaluation=calibration_evaluation,
             calibration_rows=calibration_rows,
+            others=others,
             audit=audit,
             split={
                 "fit": len(split.fit),
@@ -208,26 +224,29 @@ def feature_importance(boosters: Sequence[lgb.Booster], dataset: Dataset) -> dic
 
 def _calibration_folds(
     fitter: Fitter, split: Split, rounds: int, overlap: int
-) -> tuple[FloatArray, GateRows]:
-    """Raw out-of-sample probabilities of the calibration window, and the rows as they would have
-    been served: each fold calibrated with the folds before it only."""
+) -> tuple[dict[Recipe, FloatArray], GateRows]:
+    """Raw out-of-sample probabilities of the calibration window by recipe, and the rows as they
+    would have been served: each fold calibrated with the folds before it only."""
     dataset = fitter.dataset
-    raw: list[FloatArray] = []
+    raw: dict[Recipe, list[FloatArray]] = {}
     rows: list[GateRows] = []
     for place, fold in enumerate(split.calibration):
         parts = fitter.fit(fold.train, rounds, f"calibration {place}")
         calibration = NOT_CALIBRATED
-        if raw:
+        if rows:
             calibration = fit_calibration(
-                np.concatenate(raw), np.concatenate([r.y for r in rows]), overlap
+                np.concatenate(raw[fitter.recipe]), np.concatenate([r.y for r in rows]), overlap
             )
-        raw.append(parts.predict(dataset.x[fold.test]))
+        for recipe in parts.recipes:
+            p = parts.of(recipe).predict(dataset.x[fold.test])
+            raw.setdefault(recipe, []).append(p)
         baselines = _baselines(dataset, fold.train, None, with_logistic=False)
-        rows.append(_rows(dataset, fold.test, calibration.apply(raw[-1]), baselines))
+        served = calibration.apply(raw[fitter.recipe][-1])
+        rows.append(_rows(dataset, fold.test, served, baselines))
     joined = rows[0]
     for more in rows[1:]:
         joined = joined.followed_by(more)
-    return np.concatenate(raw), joined
+    return {recipe: np.concatenate(p) for recipe, p in raw.items()}, joined
 
 
 def _baselines(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +228,27 @@ def test_a_constant_column_is_ignored() -> None:
     other = x.copy()
     other[:, 1] = 1e6
     np.testing.assert_array_equal(fitted.probabilities(other), fitted.probabilities(x))
+
+
+@pytest.mark.parametrize("recipe", list(Recipe))
+def test_what_another_recipe_would_say_is_what_it_says_when_it_is_chosen(
+    dataset: Dataset, recipe: Recipe
+) -> None:
+    made = trained(dataset, recipe)
+    # Boosters are what costs time: a logistic regression knows of no other recipe.
+    other = [] if recipe is Recipe.LOGISTIC else [r for r in Recipe if r is not recipe]
+    assert list(made.others) == [r.value for r in other]
+    for name, p in made.others.items():
+        np.testing.assert_array_equal(p, trained(dataset, Recipe(name)).gate_rows.p)
+
+
+def test_the_other_recipes_come_back_from_disk_and_old_trainings_have_none(
+    result: Trained, tmp_path: Path
+) -> None:
+    result.save(tmp_path / "trained")
+    loaded = Trained.load(tmp_path / "trained")
+    assert set(loaded.others) == {"logistic", "ensemble"}
+    for name, p in result.others.items():
+        np.testing.assert_array_equal(loaded.others[name], p)
+    (tmp_path / "trained" / "other_recipes.npz").unlink()
+    assert Trained.load(tmp_path / "trained").others == {}
