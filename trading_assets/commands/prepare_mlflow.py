@@ -4,7 +4,7 @@ A program of its own because importing MLflow takes seconds and much memory, whi
 as long as it lives.
 """
 
-from trading_assets.models.registry import prepare_mlflow
+from trading_assets.models.mlflow_store import prepare_mlflow
 from trading_assets.settings import load_settings
 from trading_assets.world import world_of
 

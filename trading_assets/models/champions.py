@@ -84,6 +84,21 @@ class ChampionStore:
             self._loaded[market, profile] = held
         return held
 
+    def before(self, market: str, profile: str, version: str) -> Champion | None:
+        """Who served before `version` came, as far as it is still kept: None when nobody is.
+
+        Versions begin with their time; every installed one has been champion.
+        """
+        folder = self.folder(market, profile)
+        if not folder.exists():
+            return None
+        older = [
+            p.name
+            for p in folder.iterdir()
+            if p.is_dir() and not p.name.startswith(".") and p.name < version
+        ]
+        return self._load(market, profile, max(older)) if older else None
+
     def install(self, market: str, profile: str, version: str, source: Path) -> Path:
         """Copy a challenger's folder in, without making it current. Safe to repeat after a kill.
 

@@ -1,4 +1,4 @@
-"""MLflow: one run and one registered version per retraining, for people to compare.
+"""MLflow: one run and one registered version per retraining, a child of its day's run.
 
 Nothing reads it back to serve or to decide; `champions.py` and the database are for that. Every
 entry carries the retraining's id (the challenger's version), by which an interrupted registration
@@ -6,19 +6,28 @@ is found and redone. mlflow is imported inside the functions (5 s), with its tel
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
+from trading_assets.models.mlflow_store import (
+    CANDIDATE_ROLE,
+    CHALLENGER_ROLE,
+    DAY,
+    PARENT,
+    ROLE,
+    client_of,
+    day_run,
+    experiment_of,
+    prepare_mlflow,
+    retraining_day,
+    tracking,
+)
 from trading_assets.models.model import CLASSES, METADATA_FILE
 from trading_assets.models.trained import Trained
-from trading_assets.world import World, claim
+from trading_assets.world import World
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,20 +63,9 @@ class Entry:
         """The registered model: `KRW-BTC.swing`."""
         return f"{self.market}.{self.profile}"
 
-
-def prepare_mlflow(world: World) -> None:
-    """Create the world's MLflow database once, before any server or run (its migration races).
-
-    Cheap when it is there already; concurrent callers wait for the first.
-    """
-    claim(world.mlruns, world.name)
-    world.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
-    ready = world.mlruns / "READY"
-    with FileLock(world.mlruns / ".prepare.lock"):
-        if ready.exists():
-            return
-        _client(world).search_experiments(max_results=1)
-        ready.write_text("the database has its tables\n", encoding="utf-8")
+    @property
+    def made_at(self) -> datetime:
+        return datetime.fromisoformat(self.tags["made_at"])
 
 
 def register_challenger(world: World, entry: Entry, on_step: OnStep | None = None) -> str:
@@ -77,7 +75,7 @@ def register_challenger(world: World, entry: Entry, on_step: OnStep | None = Non
     is closed as KILLED, its version deleted, and redone.
     """
     prepare_mlflow(world)
-    with _tracking(world):
+    with tracking(world):
         return _register(world, entry, on_step or _quiet)
 
 
@@ -89,7 +87,7 @@ def register_verdict(
     name: `KRW-BTC.swing`. version: the retraining's id. Safe to repeat. A refused challenger keeps
     its version and its run.
     """
-    client = _client(world)
+    client = client_of(world)
     found = _version_of(client, name, version)
     if found is None:
         raise LookupError(f"no MLflow version of {name} carries {RETRAIN_ID}={version}")
@@ -109,13 +107,15 @@ def close_orphans(world: World, mode: str, market: str, profile: str) -> int:
 
     Call only while holding the retraining lock: a running registration looks the same.
     """
-    client = _client(world)
-    experiment = _experiment(client, world, mode)
-    orphans = client.search_runs(
+    client = client_of(world)
+    experiment = experiment_of(client, world, mode)
+    running = client.search_runs(
         [experiment],
         f"attributes.status = 'RUNNING' and tags.market = '{market}' "
         f"and tags.profile = '{profile}'",
     )
+    # A comparison finishes its own runs; the versions that they name are whole.
+    orphans = [run for run in running if run.data.tags.get(ROLE) != CANDIDATE_ROLE]
     for run in orphans:
         half = _version_of(client, f"{market}.{profile}", run.data.tags[RETRAIN_ID])
         if half is not None:
@@ -133,7 +133,7 @@ def aliases(world: World, name: str) -> dict[str, str]:
     """Alias -> retraining id of the version it names; empty for an unknown model."""
     from mlflow.exceptions import MlflowException
 
-    client = _client(world)
+    client = client_of(world)
     try:
         model = client.get_registered_model(name)
     except MlflowException:
@@ -145,17 +145,25 @@ def aliases(world: World, name: str) -> dict[str, str]:
 
 
 def _register(world: World, entry: Entry, step: OnStep) -> str:
-    client = _client(world)
-    experiment = _experiment(client, world, entry.mode)
+    client = client_of(world)
+    experiment = experiment_of(client, world, entry.mode)
     known = _version_of(client, entry.name, entry.version)
     if known is not None and _is_finished(client, known):
         return _aliased(client, entry.name, known)
     close_orphans(world, entry.mode, entry.market, entry.profile)
     step("mlflow:before_run")
+    day = retraining_day(entry.made_at)
     run = client.create_run(
         experiment,
-        run_name=f"{entry.name} {entry.version}",
-        tags={**entry.tags, RETRAIN_ID: entry.version, "verdict": "pending"},
+        run_name=f"{entry.name} {entry.tags['recipe']}",
+        tags={
+            **entry.tags,
+            ROLE: CHALLENGER_ROLE,
+            DAY: day,
+            PARENT: day_run(client, world, experiment, day),
+            RETRAIN_ID: entry.version,
+            "verdict": "pending",
+        },
     )
     run_id = run.info.run_id
     step("mlflow:run_created")
@@ -181,34 +189,6 @@ def _quiet(step: str) -> None:
     del step
 
 
-def _client(world: World) -> "MlflowClient":
-    _quiet_telemetry()
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=world.mlflow_uri, registry_uri=world.mlflow_uri)
-
-
-def _quiet_telemetry() -> None:
-    """Both are read when mlflow is imported."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-
-
-def _experiment(client: "MlflowClient", world: World, mode: str) -> str:
-    """The experiment's id; created when it is not there, also when two processes try at once."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(mode)
-    if found is None:
-        try:
-            return str(client.create_experiment(mode, str(world.mlflow_artifacts / mode)))
-        except MlflowException:
-            found = client.get_experiment_by_name(mode)
-            if found is None:
-                raise
-    return str(found.experiment_id)
-
-
 def _ensure_registered_model(client: "MlflowClient", name: str) -> None:
     from mlflow.exceptions import MlflowException
 
@@ -217,6 +197,12 @@ def _ensure_registered_model(client: "MlflowClient", name: str) -> None:
     except MlflowException as exc:
         if exc.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def run_of_version(client: "MlflowClient", name: str, version: str) -> str | None:
+    """The run that a retraining registered, None when it never did. version: the retraining's."""
+    found = _version_of(client, name, version)
+    return None if found is None else _run_id(found)
 
 
 def _version_of(client: "MlflowClient", name: str, version: str) -> "ModelVersion | None":
@@ -252,8 +238,7 @@ def _log_numbers(client: "MlflowClient", run_id: str, entry: Entry) -> None:
 
 
 def _milliseconds(entry: Entry) -> int:
-    made = datetime.fromisoformat(entry.tags["made_at"])
-    return int(made.timestamp() * 1000)
+    return int(entry.made_at.timestamp() * 1000)
 
 
 def _log_tables(client: "MlflowClient", run_id: str, entry: Entry) -> None:
@@ -302,18 +287,3 @@ def _log_model(client: "MlflowClient", experiment: str, run_id: str, entry: Entr
         pip_requirements=["lightgbm", "numpy", "mlflow"],
     )
     return str(logged.model_uri)
-
-
-@contextmanager
-def _tracking(world: World) -> Iterator[None]:
-    """Parts of mlflow only know the process-wide store: set it for a while, then put it back."""
-    _quiet_telemetry()
-    import mlflow
-
-    # The registry's store follows the tracking store as long as nobody names one.
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(world.mlflow_uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)

@@ -22,9 +22,11 @@ from trading_assets.database import write
 from trading_assets.errors import NotEnoughHistory, NotReadyYet
 from trading_assets.features.checks import FeatureReference
 from trading_assets.models import registry
+from trading_assets.models.candidates import why_incomparable
 from trading_assets.models.challengers import Challenger, ChallengerStore, Judgement, finite
 from trading_assets.models.champions import ChampionStore
 from trading_assets.models.dataset import Dataset
+from trading_assets.models.mlflow_store import prepare_mlflow
 from trading_assets.models.promotion import TwinDifferences, judge, twin_differences
 from trading_assets.models.trained import Trained
 from trading_assets.models.training import MAX_ROUNDS, OnFit, train
@@ -185,7 +187,7 @@ def _heal(shop: Workshop, market: str, profile: str) -> tuple[str, ...]:
             finished.append(challenger.version)
     store.clean(market, profile)
     if shop.world.mlruns.exists():
-        registry.prepare_mlflow(shop.world)
+        prepare_mlflow(shop.world)
         registry.close_orphans(shop.world, shop.settings.trading_mode.value, market, profile)
     return tuple(finished)
 
@@ -226,11 +228,9 @@ def _own_differences(
     champion = shop.champions().current(market, profile)
     if champion is None:
         return None, "no champion yet"
-    theirs, ours = (m.metadata["features"] for m in (champion.served, trained.served))
-    if theirs["catalogue_version"] != ours["catalogue_version"] or theirs["view"] != ours["view"]:
-        return None, f"the champion {champion.version} reads other features"
-    if champion.record["label"] != _meaning(trained):
-        return None, f"the champion {champion.version} predicts another label"
+    incomparable = why_incomparable(challenger, trained, champion)
+    if incomparable is not None:
+        return None, incomparable
     blind_from = np.datetime64(champion.record["gate_from"])
     times, difference = twin_differences(trained, champion.twin(), gate_x, blind_from)
     return TwinDifferences(market, profile, times, difference, shop.clock.now()), ""

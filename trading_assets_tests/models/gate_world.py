@@ -24,8 +24,8 @@ from trading_assets.clock import Clock, SteppedClock
 from trading_assets.database import connect, prepare
 from trading_assets.features.checks import FeatureReference
 from trading_assets.models.dataset import Dataset
+from trading_assets.models.mlflow_store import prepare_mlflow
 from trading_assets.models.profiles import profile
-from trading_assets.models.registry import prepare_mlflow
 from trading_assets.models.retrain import Workshop
 from trading_assets.models.trained import Trained
 from trading_assets.models.training import train

@@ -9,6 +9,7 @@ import pytest
 
 from trading_assets.errors import WrongWorld
 from trading_assets.models import registry
+from trading_assets.models.mlflow_store import prepare_mlflow
 from trading_assets.models.retrain import Workshop, judge_challenger, make_challenger
 from trading_assets.world import World
 from trading_assets_tests.models.gate_world import (
@@ -48,7 +49,8 @@ def _retrain_and_look(shop: Workshop, answer: Path) -> None:
     client = MlflowClient(shop.world.mlflow_uri, shop.world.mlflow_uri)
     experiment = client.get_experiment_by_name("sandbox")
     assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id])
+    runs = {r.data.tags["role"]: r for r in client.search_runs([experiment.experiment_id])}
+    run, day = runs["challenger"], runs["retraining_day"]
     (version,) = client.search_model_versions(f"name = '{NAME}'")
     kept = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(shop.world.mlflow_uri)
@@ -62,6 +64,9 @@ def _retrain_and_look(shop: Workshop, answer: Path) -> None:
                 "again": [again, version.version],
                 "uri_kept": [before, kept],
                 "tags": dict(run.data.tags),
+                "runs": len(runs),
+                "name": run.info.run_name,
+                "day": [day.info.run_id, day.info.run_name, day.info.status],
                 "params": dict(run.data.params),
                 "metrics": dict(run.data.metrics),
                 "files": [f.path for f in client.list_artifacts(run.info.run_id)],
@@ -83,6 +88,16 @@ def test_a_run_is_tagged_with_what_it_is_of(told: dict[str, Any]) -> None:
     assert tags["verdict"] == "promoted"
     assert tags["retrain_id"] == told["version"]
     assert "dagster_run_id" in tags
+
+
+def test_the_run_is_a_child_of_its_day(told: dict[str, Any]) -> None:
+    assert told["runs"] == 2
+    assert told["name"] == "KRW-BTC.swing lightgbm"
+    run_id, name, status = told["day"]
+    assert told["tags"]["mlflow.parentRunId"] == run_id
+    # NOW is 2026-01-02 03:04 UTC, noon in Seoul.
+    assert (name, status) == ("retraining of 2026-01-02 (Seoul)", "FINISHED")
+    assert told["tags"]["retraining_day"] == "2026-01-02"
 
 
 def test_settings_and_data_window_are_parameters(told: dict[str, Any]) -> None:
@@ -131,4 +146,4 @@ def test_a_store_of_another_world_is_refused(tmp_path: Path) -> None:
     mlruns.mkdir()
     (mlruns / "WORLD").write_text("live\n")
     with pytest.raises(WrongWorld, match="belongs to the world live"):
-        registry.prepare_mlflow(World("sandbox-test", tmp_path / "data", mlruns))
+        prepare_mlflow(World("sandbox-test", tmp_path / "data", mlruns))

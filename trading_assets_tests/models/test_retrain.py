@@ -113,6 +113,10 @@ def _mlflow_state(shop: Workshop) -> dict[str, Any]:
     client = MlflowClient(shop.world.mlflow_uri, shop.world.mlflow_uri)
     experiment = client.get_experiment_by_name("sandbox")
     runs = [] if experiment is None else client.search_runs([experiment.experiment_id])
+    days = [run for run in runs if run.data.tags["role"] == "retraining_day"]
+    assert len(days) == len({run.data.tags["retraining_day"] for run in days})
+    assert all(run.info.status == "FINISHED" for run in days)
+    runs = [run for run in runs if run not in days]
     return {
         "aliases": aliases(shop.world, f"{MARKET}.swing"),
         "runs": sorted((r.info.status, r.data.tags["verdict"]) for r in runs),

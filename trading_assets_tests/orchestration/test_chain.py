@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 from trading_assets.clock import SystemClock
 from trading_assets.database import connect, database_url, open_database, prepare, read, signals
 from trading_assets.models.champions import ChampionStore
-from trading_assets.models.registry import prepare_mlflow
+from trading_assets.models.mlflow_store import prepare_mlflow
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.orchestration.research.definitions import research_definitions
 from trading_assets.orchestration.research.jobs import signals_request
