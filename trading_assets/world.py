@@ -51,6 +51,11 @@ class World:
         return self.data / "walk_forward"
 
     @property
+    def shadow(self) -> Path:
+        """What judged models said of live candles since they were made."""
+        return self.data / "shadow"
+
+    @property
     def dagster_home(self) -> Path:
         return self.data / "dagster"
 
