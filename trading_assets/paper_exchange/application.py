@@ -96,6 +96,14 @@ _ENDPOINTS: Mapping[str, tuple[str, Answer]] = {
 }
 
 
+# What is computed off the event loop: a ticker looks back a year, and 200 markets that nobody has
+# asked for yet take minutes, in which books and orders must go on.
+_MARKETS_OF_TICKERS: Mapping[Answer, Callable[[Markets, quotation.Query], list[str]]] = {
+    quotation.tickers: quotation.listed,
+    quotation.all_tickers: quotation.of_quotes,
+}
+
+
 class PaperExchange(Starlette):
     """The application: one account over a price source of our own or over an upstream's prices.
 
@@ -125,6 +133,7 @@ class PaperExchange(Starlette):
         self.account = account
         self.requests = 0
         self._gate = Gate(keys)
+        self._tickers = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         source = LocalBooks(prices) if isinstance(prices, Markets) else prices
         self.liquidity = Liquidity(source)
@@ -286,7 +295,7 @@ class PaperExchange(Starlette):
             address = request.client.host if request.client else "unknown"
             name = ORIGIN_GROUP if "origin" in request.headers else group
             allowed = self._allowance(address, name, now_ms)
-            response = self._answer(answer, request, now_ms, allowed)
+            response = await self._answer(answer, request, now_ms, allowed)
             return _with_remaining(response, name, allowed)
 
         return respond
@@ -296,7 +305,7 @@ class PaperExchange(Starlette):
             return Allowance(200, GROUPS.get(group, (REQUESTS_PER_SECOND, 1))[0] - 1)
         return self.limits.take(who, group, now_ms)
 
-    def _answer(
+    async def _answer(
         self, answer: Answer, request: Request, now_ms: int, allowed: Allowance
     ) -> Response:
         if allowed.status != 200:
@@ -311,7 +320,7 @@ class PaperExchange(Starlette):
             if answer is quotation.orderbooks:
                 query = _query(request)
                 return _json(book_rows(self.markets, self.liquidity, query, prices_ms))
-            rows = answer(self.markets, _query(request), prices_ms)
+            rows = await self._rows(answer, _query(request), prices_ms)
             return _json(self._flagged(rows) if answer is quotation.market_all else rows)
         except quotation.QuotationError as error:
             return _json(error.body, error.status)
@@ -319,6 +328,20 @@ class PaperExchange(Starlette):
             return _json({"error": {"name": 404, "message": str(error)}}, 404)
         except RecordingEnded as error:
             return _json({"error": {"name": 503, "message": str(error)}}, 503)
+
+    async def _rows(
+        self, answer: Answer, query: quotation.Query, prices_ms: int
+    ) -> list[quotation.Json]:
+        asked = _MARKETS_OF_TICKERS.get(answer)
+        if asked is None:
+            return answer(self.markets, query, prices_ms)
+        # A thread a market, so that little is left to wait for when the server is stopped; and one
+        # request at a time, because a second thread would only make both slower.
+        async with self._tickers:
+            return [
+                await asyncio.to_thread(quotation.ticker, self.markets, market, prices_ms)
+                for market in asked(self.markets, query)
+            ]
 
     def _flagged(self, rows: list[quotation.Json]) -> list[quotation.Json]:
         for row in rows:

@@ -98,7 +98,8 @@ def _market(markets: Markets, query: Query) -> str:
     return _known(markets, _required(query, "market"))
 
 
-def _listed(markets: Markets, query: Query) -> list[str]:
+def listed(markets: Markets, query: Query) -> list[str]:
+    """The markets that `markets` names."""
     return [_known(markets, name) for name in _required(query, "markets").split(",")]
 
 
@@ -236,18 +237,24 @@ def _candle_rows(market: str, candles: Candles) -> list[Json]:
 
 def tickers(markets: Markets, query: Query, now_ms: int) -> list[Json]:
     """GET /v1/ticker."""
-    return [_ticker(markets, market, now_ms) for market in _listed(markets, query)]
+    return [ticker(markets, market, now_ms) for market in listed(markets, query)]
 
 
 def all_tickers(markets: Markets, query: Query, now_ms: int) -> list[Json]:
-    """GET /v1/ticker/all: every market of the quote currencies; there are only KRW markets."""
+    """GET /v1/ticker/all."""
+    return [ticker(markets, market, now_ms) for market in of_quotes(markets, query)]
+
+
+def of_quotes(markets: Markets, query: Query) -> list[str]:
+    """Every market of the quote currencies asked for; there are only KRW markets."""
     quotes = query.get("quote_currencies", "KRW").split(",")
     if not set(quotes) <= {"KRW", "BTC", "USDT"}:
         raise not_found()
-    return [_ticker(markets, m, now_ms) for m in markets.markets if m.split("-")[0] in quotes]
+    return [market for market in markets.markets if market.split("-")[0] in quotes]
 
 
-def _ticker(markets: Markets, market: str, now_ms: int) -> Json:
+def ticker(markets: Markets, market: str, now_ms: int) -> Json:
+    """One market's row of both: it looks back a year."""
     trades = markets.last_trades(market, now_ms + 1, 1)
     if not len(trades):
         raise not_found()
@@ -299,7 +306,7 @@ def orderbooks(markets: Markets, query: Query, now_ms: int) -> list[Json]:
     except ArithmeticError:
         raise mismatch() from None
     answers = []
-    for market in _listed(markets, query):
+    for market in listed(markets, query):
         price = _last_price(markets, market, now_ms)
         if level not in map(Decimal, supported_levels(price)):
             return []
@@ -338,7 +345,7 @@ def instruments(markets: Markets, query: Query, now_ms: int) -> list[Json]:
     """GET /v1/orderbook/instruments: the tick at the market's present price."""
     return [
         _instrument(market, _last_price(markets, market, now_ms))
-        for market in _listed(markets, query)
+        for market in listed(markets, query)
     ]
 
 

@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +16,12 @@ import pytest
 from trading_assets.cli import main
 from trading_assets.clock import SystemClock
 from trading_assets.errors import EnvironmentProblem
+from trading_assets.exchange.model import Interval
+from trading_assets.paper_exchange.markets import Candles
 from trading_assets.paper_exchange.server import serve
+from trading_assets.paper_exchange.synthetic import SyntheticMarkets, SyntheticParameters
 from trading_assets.settings import load_settings
-from trading_assets_tests.conftest import RunningExchange
+from trading_assets_tests.conftest import MakeExchange, RunningExchange
 
 
 def test_a_port_in_use_is_a_clear_sentence() -> None:
@@ -122,3 +127,45 @@ def test_the_shared_exchange_serves_the_present(paper_exchange: RunningExchange)
     start = datetime.fromisoformat(newest["candle_date_time_utc"]).replace(tzinfo=UTC)
     assert start <= datetime.now(UTC)
     assert paper_exchange.app.requests >= 1
+
+
+class HeldMarkets(SyntheticMarkets):
+    """The default market, whose look back over days waits until `release` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(SyntheticParameters(), ("KRW-BTC", "KRW-ETH"))
+        self.asked, self.release = threading.Event(), threading.Event()
+
+    def page(self, market: str, interval: Interval, to_ms: int, count: int, now_ms: int) -> Candles:
+        if interval is Interval.D1:
+            self.asked.set()
+            assert self.release.wait(timeout=60)
+        return super().page(market, interval, to_ms, count, now_ms)
+
+
+def test_tickers_of_cold_markets_hold_nobody_else_up(make_exchange: MakeExchange) -> None:
+    """On the event loop the book would wait for the tickers, which wait for the book here."""
+    held = HeldMarkets()
+    exchange = make_exchange(markets=held)
+    with ThreadPoolExecutor() as clients:
+        waiting = [
+            clients.submit(httpx.get, f"{exchange.url}/v1/{path}", timeout=60)
+            for path in ("ticker/all?quote_currencies=KRW", "ticker?markets=KRW-ETH")
+        ]
+        assert held.asked.wait(timeout=60)
+        try:
+            book = httpx.get(f"{exchange.url}/v1/orderbook?markets=KRW-BTC", timeout=30)
+            assert (book.status_code, book.json()[0]["market"]) == (200, "KRW-BTC")
+            assert not any(answer.done() for answer in waiting)
+        finally:
+            held.release.set()
+        every, one = (answer.result().json() for answer in waiting)
+    assert [row["market"] for row in every] == ["KRW-BTC", "KRW-ETH"]
+    assert [row["market"] for row in one] == ["KRW-ETH"]
+
+
+def test_a_wrong_ticker_is_still_refused_as_upbit_does(paper_exchange: RunningExchange) -> None:
+    unknown = httpx.get(f"{paper_exchange.url}/v1/ticker?markets=KRW-NONE")
+    assert (unknown.status_code, unknown.json()["error"]["name"]) == (404, 404)
+    missing = httpx.get(f"{paper_exchange.url}/v1/ticker")
+    assert missing.status_code == 400
