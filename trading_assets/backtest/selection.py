@@ -14,15 +14,21 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from trading_assets.backtest.statistics import Blocks, FloatArray, TimeArray
+from trading_assets.backtest.statistics import (
+    Blocks,
+    FloatArray,
+    TimeArray,
+    mean_difference_interval,
+    mean_interval,
+)
 from trading_assets.candles.frame import TIMES, to_us
 from trading_assets.signals.choices import Choice, ChoiceReason, ProfileNumbers
 
 # Below this a mean proves nothing: the resampled weeks would be too few to show how it varies.
 LEAST_TRADES = 30
 LEAST_WEEKS = 6
-BOUND_PERCENTILE = 10
-INTERVAL_PERCENTILES = (5, 95)
+# The interval that is shown; and the one whose lower end is the one-sided 90 % bound.
+SHOWN, ONE_SIDED = 0.9, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,10 +139,10 @@ def gain_bound(other: ProfileEvaluation, held: ProfileEvaluation, seed: int) -> 
     if end - start < LEAST_WEEKS * timedelta(days=7):
         return None
     weeks = _weeks(start, end)
-    weights = weeks.weights(seed)
-    difference = _drawn_means(other, weeks, weights) - _drawn_means(held, weeks, weights)
-    usable = difference[np.isfinite(difference)]
-    return float(np.percentile(usable, BOUND_PERCENTILE)) if len(usable) else None
+    gain = mean_difference_interval(
+        _trades_in(other, weeks), _trades_in(held, weeks), weeks, seed, coverage=ONE_SIDED
+    )
+    return gain.low if np.isfinite(gain.low) else None
 
 
 def _chosen(
@@ -189,24 +195,19 @@ def _verdict(
 
 def _bounds(evaluation: ProfileEvaluation, seed: int) -> tuple[float, float, float]:
     """(low, high, bound) of the mean net per trade over resampled weeks, bp."""
-    weeks = evaluation.weeks
-    found = _drawn_means(evaluation, weeks, weeks.weights(seed))
-    usable = found[np.isfinite(found)]
-    low, high = np.percentile(usable, INTERVAL_PERCENTILES)
-    return float(low), float(high), float(np.percentile(usable, BOUND_PERCENTILE))
+    weeks, net = evaluation.weeks, evaluation.net_bp
+    shown, one_sided = (
+        mean_interval(evaluation.signal_time, net, weeks, seed, coverage=coverage)
+        for coverage in (SHOWN, ONE_SIDED)
+    )
+    return shown.low, shown.high, one_sided.low
 
 
-def _drawn_means(evaluation: ProfileEvaluation, weeks: Blocks, weights: FloatArray) -> FloatArray:
-    """(draws,) mean net per trade, NaN where a draw has no trade."""
+def _trades_in(evaluation: ProfileEvaluation, weeks: Blocks) -> tuple[TimeArray, FloatArray]:
+    """(times, net) of the trades inside of `weeks`."""
     at = evaluation.signal_time
     inside = (at >= weeks.start) & (at < weeks.end)
-    place = weeks.of(at[inside])
-    sums = np.bincount(place, evaluation.net_bp[inside], minlength=weeks.count)
-    counts = np.bincount(place, minlength=weeks.count)
-    drawn = weights @ counts
-    return np.asarray(
-        np.divide(weights @ sums, drawn, out=np.full(len(weights), np.nan), where=drawn > 0)
-    )
+    return at[inside], evaluation.net_bp[inside]
 
 
 def _weeks(start: datetime, end: datetime) -> Blocks:

@@ -98,10 +98,42 @@ class Blocks:
 
 
 def mean_interval(
-    times: TimeArray, values: FloatArray, blocks: Blocks, seed: int, *, draws: int = DRAWS
+    times: TimeArray,
+    values: FloatArray,
+    blocks: Blocks,
+    seed: int,
+    *,
+    draws: int = DRAWS,
+    coverage: float = COVERAGE,
 ) -> Interval:
     """Mean of `values` (n,), each counted in the block of its time (n,)."""
-    return ratio_interval(times, values, np.ones(len(values)), blocks, seed, draws=draws)
+    sums = np.stack([values, np.ones(len(values))], axis=1)
+    return sums_interval(times, sums, _ratio, blocks, seed, draws=draws, coverage=coverage)
+
+
+def mean_difference_interval(
+    first: tuple[TimeArray, FloatArray],
+    second: tuple[TimeArray, FloatArray],
+    blocks: Blocks,
+    seed: int,
+    *,
+    draws: int = DRAWS,
+    coverage: float = COVERAGE,
+) -> Interval:
+    """Mean of the first (times, values) less mean of the second: which way to trade earns more?
+
+    Paired by time: each draw takes the same blocks of both. A draw in which one of the two has
+    nothing says nothing and is left out.
+    """
+    times = np.concatenate([first[0], second[0]])
+    columns, n = np.zeros((len(times), 4)), len(first[0])
+    columns[:n, 0], columns[:n, 1] = first[1], 1.0
+    columns[n:, 2], columns[n:, 3] = second[1], 1.0
+
+    def difference(sums: FloatArray) -> FloatArray:
+        return np.asarray(_ratio(sums[:, :2]) - _ratio(sums[:, 2:]))
+
+    return sums_interval(times, columns, difference, blocks, seed, draws=draws, coverage=coverage)
 
 
 def ratio_interval(
@@ -129,6 +161,7 @@ def sums_interval(
     seed: int,
     *,
     draws: int = DRAWS,
+    coverage: float = COVERAGE,
 ) -> Interval:
     """A statistic of column sums, by resampled blocks: exact and fast, without laying out rows.
 
@@ -140,7 +173,7 @@ def sums_interval(
     np.add.at(by_block, place, columns)
     whole = statistic(by_block.sum(axis=0)[None])
     drawn = statistic(blocks.weights(seed, draws=draws) @ by_block)
-    return _interval(float(whole[0]), drawn, blocks.count)
+    return _interval(float(whole[0]), drawn, blocks.count, coverage)
 
 
 def rate_interval(times: TimeArray, blocks: Blocks, seed: int, *, draws: int = DRAWS) -> Interval:
@@ -186,6 +219,7 @@ def paired_interval(
     seed: int,
     *,
     draws: int = DRAWS,
+    coverage: float = COVERAGE,
 ) -> Interval:
     """Mean of first - second, row by row (n,), by resampled blocks: is one of two models better?
 
@@ -194,7 +228,7 @@ def paired_interval(
     """
     if len(first) != len(second):
         raise ValueError(f"paired series need one length, were {len(first)} and {len(second)}")
-    return mean_interval(times, first - second, blocks, seed, draws=draws)
+    return mean_interval(times, first - second, blocks, seed, draws=draws, coverage=coverage)
 
 
 def without_best_blocks(
@@ -211,13 +245,13 @@ def without_best_blocks(
     return ~np.isin(place, best)
 
 
-def _interval(value: float, found: FloatArray, blocks: int) -> Interval:
+def _interval(value: float, found: FloatArray, blocks: int, coverage: float = COVERAGE) -> Interval:
     usable = found[np.isfinite(found)]
     if blocks < 2 or len(usable) == 0 or not math.isfinite(value):
-        return Interval(float(value), math.nan, math.nan, blocks)
-    tail = 100 * (1 - COVERAGE) / 2
+        return Interval(float(value), math.nan, math.nan, blocks, coverage)
+    tail = 100 * (1 - coverage) / 2
     low, high = np.percentile(usable, [tail, 100 - tail])
-    return Interval(float(value), float(low), float(high), blocks)
+    return Interval(float(value), float(low), float(high), blocks, coverage)
 
 
 def _ratio(sums: FloatArray) -> FloatArray:

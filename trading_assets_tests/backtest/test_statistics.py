@@ -12,6 +12,7 @@ from trading_assets.backtest.statistics import (
     FloatArray,
     Interval,
     TimeArray,
+    mean_difference_interval,
     mean_interval,
     paired_interval,
     rate_interval,
@@ -173,6 +174,46 @@ def test_pairing_cancels_what_both_series_share() -> None:
 def test_paired_series_of_two_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="one length, were 2 and 1"):
         paired_interval(days(0, 1), np.zeros(2), np.zeros(1), weeks(2), seed=1)
+
+
+def test_the_difference_of_two_means_draws_the_same_weeks_of_both() -> None:
+    # First: 6 in week 0, 2 in week 1. Second: 5 in week 0, and 1 and 1 in week 1.
+    # Drawn: week 0 twice 6 - 5 = 1; one of each 4 - 7/3 = 1.67; week 1 twice 2 - 1 = 1. As they
+    # are: 8/2 - 7/3 = 1.67.
+    first = days(0, 8), np.array([6.0, 2.0])
+    second = days(1, 9, 10), np.array([5.0, 1.0, 1.0])
+    found = mean_difference_interval(first, second, weeks(2), seed=1)
+    assert found.value == pytest.approx(5 / 3)
+    assert found.low == pytest.approx(1)
+    assert found.high == pytest.approx(5 / 3)
+    turned = mean_difference_interval(second, first, weeks(2), seed=1)
+    assert turned.value == pytest.approx(-5 / 3)
+    assert turned.high == pytest.approx(-1)
+
+
+def test_a_draw_without_events_of_one_of_the_two_says_nothing() -> None:
+    # The second has an event in week 1 only: draws of week 0 twice are left out.
+    found = mean_difference_interval(
+        (days(0, 8), np.array([4.0, 6.0])), (days(9), np.array([1.0])), weeks(2), seed=1
+    )
+    assert found.value == pytest.approx(4)  # 5 - 1
+    assert found.low == pytest.approx(4)  # one of each
+    assert found.high == pytest.approx(5)  # week 1 twice: 6 - 1
+    nothing = mean_difference_interval(
+        (days(0), np.array([4.0])), (days(), np.array([])), weeks(2), seed=1
+    )
+    assert math.isnan(nothing.value)
+    assert math.isnan(nothing.low)
+
+
+def test_a_narrower_coverage_gives_a_narrower_interval() -> None:
+    values = np.arange(40.0)
+    wide, narrow = (
+        mean_interval(days(*range(0, 280, 7)), values, weeks(40), seed=1, coverage=coverage)
+        for coverage in (0.9, 0.5)
+    )
+    assert wide.low < narrow.low < narrow.high < wide.high
+    assert (wide.coverage, narrow.coverage) == (0.9, 0.5)
 
 
 def test_the_best_weeks_go_by_their_sum() -> None:
