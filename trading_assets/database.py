@@ -156,6 +156,17 @@ profile_choices = sa.Table(
 )
 sa.Index("profile_choices_by_time", profile_choices.c.decided_at)
 
+forecasts = sa.Table(
+    "forecasts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("profile", sa.String(20), nullable=False),
+    sa.Column("made_at", UtcInstant, nullable=False),
+    # `signals.forecast.Forecast` as JSON.
+    sa.Column("document", sa.JSON, nullable=False),
+)
+sa.Index("forecasts_by_profile", forecasts.c.profile, forecasts.c.made_at)
+
 heartbeats = sa.Table(
     "heartbeats",
     metadata,
