@@ -26,6 +26,7 @@ class VerdictKind(StrEnum):
     MAY_SIGNAL = "may_signal"
     PROMOTION = "promotion"
     CONFIDENCE_STEPS = steps.VERDICT
+    INPUT_DRIFT = "input_drift"
 
 
 @dataclass(frozen=True, slots=True)

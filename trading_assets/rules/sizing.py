@@ -11,6 +11,8 @@ from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal, localcontext
 from trading_assets.rules.funnel import FunnelCode, Refusal
 
 VOLUME_UNIT = Decimal("0.00000001")
+# The p_buy from which each size step counts; the shares are the user's (settings).
+STEP_STARTS = (Decimal("0.8"), Decimal("0.7"), Decimal("0.6"), Decimal(0))
 # Far more digits than any amount of KRW or coins has, so that nothing is rounded by accident.
 _WIDE = Context(prec=60)
 

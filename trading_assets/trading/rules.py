@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from trading_assets.rules.entry import EntryRules
 from trading_assets.rules.limits import Limits
-from trading_assets.rules.sizing import SizeRules, SizeStep, paying_sizes
+from trading_assets.rules.sizing import STEP_STARTS, SizeRules, SizeStep, paying_sizes
 from trading_assets.settings import Settings, SmallAccount
 
 
@@ -29,13 +29,9 @@ def entry_rules(settings: Settings, unpaid: Collection[Decimal] = ()) -> EntryRu
 def size_rules(settings: Settings) -> SizeRules:
     """The sizes as the user set them."""
     t = settings.trading
+    shares = (t.size_from_80, t.size_from_70, t.size_from_60, t.size_below_60)
     return SizeRules(
-        steps=(
-            SizeStep(Decimal("0.8"), t.size_from_80),
-            SizeStep(Decimal("0.7"), t.size_from_70),
-            SizeStep(Decimal("0.6"), t.size_from_60),
-            SizeStep(Decimal(0), t.size_below_60),
-        ),
+        steps=tuple(map(SizeStep, STEP_STARTS, shares)),
         raise_to_minimum=t.small_account is SmallAccount.RAISE_TO_MINIMUM,
         minimum_buffer=t.minimum_buffer,
     )
