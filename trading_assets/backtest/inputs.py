@@ -4,7 +4,6 @@ Here: the shapes. Not here: the simulation (`engine`), how a decision is made of
 (`decisions`), and what is computed from the trades (statistics, reports).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from trading_assets.backtest.account.records import OUTCOMES
 from trading_assets.candles.frame import BoolArray, FloatArray, TimeArray
 from trading_assets.candles.series import CandleSeries
 from trading_assets.rules.exits import ExitReason
@@ -162,27 +162,51 @@ class Trades:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Every BUY that could have been traded on and how it ended; market after market, (n,).
+
+    market: index into `Simulation.markets`. signal_time: close of its candle, UTC. outcome: index
+    into OUTCOMES. A BUY whose market has no candle left to trade on is no candidate.
+    """
+
+    market: NDArray[np.int16]
+    signal_time: TimeArray
+    outcome: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.market)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Simulation:
     """What became of the account.
 
     times: the closes of all candles, UTC, each once, oldest first. equity, exposure: KRW at those
-    times, after everything that happened there; positions at the bid. refusals: how many BUYs ended
-    under each code; those that were traded are the trades. halts: when equity had fallen too far.
+    times, after everything that happened there; positions at the bid. halts: when equity had fallen
+    too far from its peak.
     """
 
     markets: tuple[str, ...]
     starting_krw: float
     trades: Trades
+    candidates: Candidates
     times: TimeArray
     equity: FloatArray
     exposure: FloatArray
-    refusals: Mapping[FunnelCode, int]
     halts: TimeArray
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in ("times", "equity", "exposure")}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"times, equity and exposure must have one length, were {lengths}")
+
+    @property
+    def refusals(self) -> dict[FunnelCode, int]:
+        """How many candidates ended under each code but TRADED; codes that none ended under are
+        left out."""
+        counts = np.bincount(self.candidates.outcome, minlength=len(OUTCOMES))
+        named = zip(OUTCOMES, counts.tolist(), strict=True)
+        return {code: n for code, n in named if n and code is not FunnelCode.TRADED}
 
 
 def _check_arrays(path: MarketPath) -> None:

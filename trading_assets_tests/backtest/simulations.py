@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 import numpy as np
 
 from trading_assets.backtest import measure as m
-from trading_assets.backtest.inputs import TRADE_ENDS, Simulation, TradeEnd, Trades
+from trading_assets.backtest.account.records import OUTCOMES
+from trading_assets.backtest.inputs import (
+    TRADE_ENDS,
+    Candidates,
+    Simulation,
+    TradeEnd,
+    Trades,
+)
 from trading_assets.backtest.report import (
     Bin,
     CostVariant,
@@ -74,10 +81,14 @@ def simulation(
         markets=("KRW-BTC", "KRW-ETH"),
         starting_krw=start,
         trades=made,
+        candidates=Candidates(
+            market=np.zeros(3, dtype=np.int16),
+            signal_time=START + np.arange(1, 4) * HOUR,
+            outcome=np.full(3, OUTCOMES.index(FunnelCode.RESTING), dtype=np.int8),
+        ),
         times=START + np.arange(1, n + 1) * HOUR,
         equity=np.array(equity),
         exposure=np.zeros(n) if exposure is None else np.array(exposure),
-        refusals={FunnelCode.RESTING: 3, FunnelCode.NO_CASH: 0},
         halts=np.empty(0, dtype="datetime64[us]"),
     )
 

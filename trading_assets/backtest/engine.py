@@ -1,0 +1,220 @@
+"""What an account would have earned: the trader's own rules on candles and decisions.
+
+Here: from paths and rules to the compiled simulation (`account`) and back to values. Not here: how
+a decision is made (`decisions`), walk-forward, statistics. What is simulated in which order, and
+what is not: docs/backtest.md.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trading_assets.backtest.account.records import (
+    MAX_SIZE_STEPS,
+    NOT_A_CANDIDATE,
+    POSITION,
+    RULES,
+    SIGNAL,
+    STATE,
+    TRADE,
+    Account,
+    Candles,
+    Record,
+    Records,
+)
+from trading_assets.backtest.account.run import simulate_account
+from trading_assets.backtest.inputs import (
+    AccountRules,
+    Candidates,
+    EntryAt,
+    MarketPath,
+    Simulation,
+    Trades,
+)
+from trading_assets.candles.frame import TIMES, step_us
+from trading_assets.exchange.price_units import KRW_TICKS
+from trading_assets.rules.costs import Costs
+
+Rows = NDArray[np.intp]
+
+_TICKS = KRW_TICKS[::-1]  # lowest band first
+
+
+def simulate(
+    paths: Sequence[MarketPath],
+    rules: AccountRules,
+    costs: Costs,
+    *,
+    entry: EntryAt = EntryAt.CLOSE,
+    delay_candles: int = 0,
+) -> Simulation:
+    """The account of `rules` trading `paths`, all markets at once.
+
+    entry: where a BUY is filled. delay_candles: how much later every decision is acted on. Raises
+    ValueError: no market, a market twice, or candles of different intervals.
+    """
+    _check(paths, delay_candles)
+    numbers = _rules(step_us(paths[0].series.interval), rules, costs, entry, delay_candles)
+    account = _account(paths, numbers)
+    simulate_account(account)
+    return _simulation(paths, rules, account)
+
+
+def _check(paths: Sequence[MarketPath], delay_candles: int) -> None:
+    if not paths:
+        raise ValueError("a simulation needs at least one market, there was none")
+    markets = [path.market for path in paths]
+    if len(set(markets)) < len(markets):
+        raise ValueError(f"every market may come once, were {markets}")
+    intervals = {path.series.interval.value for path in paths}
+    if len(intervals) > 1:
+        raise ValueError(f"all markets need candles of one interval, were {sorted(intervals)}")
+    if delay_candles < 0:
+        raise ValueError(f"delay_candles must not be negative, was {delay_candles}")
+
+
+def _account(paths: Sequence[MarketPath], numbers: Record) -> Account:
+    """Room for the most that can happen; memory that is not written to is never taken."""
+    buys = [np.flatnonzero(path.buy) for path in paths]
+    rows, most_trades = sum(len(path) for path in paths), sum(len(b) for b in buys)
+    state = np.zeros(1, STATE)[0]
+    state["cash"] = numbers["capital"]
+    return Account(
+        candles=_candles(paths),
+        signals=_signals(paths, buys),
+        rules=numbers,
+        state=state,
+        positions=_positions(paths, buys),
+        trades=np.empty(most_trades, TRADE),
+        halts=np.empty(rows, np.int64),
+        outcome=np.full(most_trades, NOT_A_CANDIDATE, np.int8),
+        times=np.empty(rows, np.int64),
+        equity=np.empty(rows),
+        exposures=np.empty(rows),
+    )
+
+
+def _candles(paths: Sequence[MarketPath]) -> Candles:
+    series = [path.series for path in paths]
+    return Candles(
+        open_time=_joined([s.open_time.view(np.int64) for s in series]),
+        open=_joined([s.open for s in series]),
+        high=_joined([s.high for s in series]),
+        low=_joined([s.low for s in series]),
+        close=_joined([s.close for s in series]),
+        sell=_joined([path.sell for path in paths]),
+    )
+
+
+def _signals(paths: Sequence[MarketPath], buys: list[Rows]) -> Records:
+    """The BUY rows of all markets, one market after the other."""
+    signals = np.empty(sum(len(rows) for rows in buys), SIGNAL)
+    start = first_row = 0
+    for path, rows in zip(paths, buys, strict=True):
+        part = signals[start : start + len(rows)]
+        part["row"] = first_row + rows
+        for name in ("p_buy", "ev_net", "min_ev_net", "stop_loss", "take_profit"):
+            part[name] = getattr(path, name)[rows]
+        start += len(rows)
+        first_row += len(path)
+    return signals
+
+
+def _positions(paths: Sequence[MarketPath], buys: list[Rows]) -> Records:
+    positions = np.zeros(len(paths), POSITION)
+    row = signal = 0
+    for m, (path, rows) in enumerate(zip(paths, buys, strict=True)):
+        position = positions[m]
+        position["market"], position["timeout"] = m, _us(path.timeout)
+        position["row"], position["signal"] = row, signal
+        row, signal = row + len(path), signal + len(rows)
+        position["row_end"], position["signal_end"] = row, signal
+    return positions
+
+
+@lru_cache(maxsize=16)
+def _rules(step: int, rules: AccountRules, costs: Costs, entry: EntryAt, delay: int) -> Record:
+    limits, size = rules.limits, rules.size
+    numbers = np.zeros(1, RULES)[0]
+    at_open = entry is EntryAt.NEXT_OPEN
+    steps = (*size.steps, *size.steps[-1:] * (MAX_SIZE_STEPS - len(size.steps)))
+    for name, value in {
+        "step": step,
+        "delay": delay,
+        "lag": delay + at_open,
+        "at_open": at_open,
+        "fee_rate": costs.fee_rate,
+        "min_slippage": costs.min_slippage_rate,
+        "max_slippage": rules.max_slippage,
+        "capital": rules.starting_krw,
+        "least_order": rules.min_notional * (1 + size.minimum_buffer),
+        "raise_to_minimum": size.raise_to_minimum,
+        "max_exposure": limits.max_exposure,
+        "max_positions": limits.max_positions,
+        "rest": _us(limits.rest),
+        "rest_after_stop": _us(limits.rest_after_stop),
+        "max_stops": limits.max_stops,
+        "stop_window": _us(limits.stop_window),
+        "stop_pause": _us(limits.stop_pause),
+        "max_day_loss": limits.max_day_loss,
+        "max_peak_loss": limits.max_peak_loss,
+        "resume_after": -1 if rules.resume_after is None else _us(rules.resume_after),
+        "size_from": [step.p_buy for step in steps],
+        "size_share": [step.share for step in steps],
+        "tick_from": [start for start, _ in _TICKS],
+        "tick_size": [tick for _, tick in _TICKS],
+    }.items():
+        numbers[name] = value
+    return numbers
+
+
+def _simulation(paths: Sequence[MarketPath], rules: AccountRules, account: Account) -> Simulation:
+    state, steps = account.state, account.state["steps"]
+    return Simulation(
+        markets=tuple(path.market for path in paths),
+        starting_krw=float(rules.starting_krw),
+        trades=_trades(account.trades[: state["trades"]]),
+        candidates=_candidates(account),
+        times=_cut(account.times, steps).view(TIMES),
+        equity=_cut(account.equity, steps),
+        exposure=_cut(account.exposures, steps),
+        halts=account.halts[: state["halts"]].copy().view(TIMES),
+    )
+
+
+def _trades(booked: Records) -> Trades:
+    columns = {name: np.ascontiguousarray(booked[name]) for name in TRADE.names or ()}
+    for name in ("signal_time", "entry_time", "exit_time"):
+        columns[name] = columns[name].view(TIMES)
+    return Trades(**columns)
+
+
+def _candidates(account: Account) -> Candidates:
+    positions, signals = account.positions, account.signals
+    market = np.searchsorted(positions["row_end"], signals["row"], side="right").astype(np.int16)
+    closes = account.candles.open_time[signals["row"]] + account.rules["step"]
+    kept = account.outcome != NOT_A_CANDIDATE
+    return Candidates(market[kept], closes[kept].view(TIMES), account.outcome[kept])
+
+
+def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """One after the other, read-only: numba compiles for what may be written and what may not.
+
+    A single one is not copied.
+    """
+    joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    view = np.ascontiguousarray(joined).view()
+    view.flags.writeable = False
+    return view
+
+
+def _cut(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    return array if len(array) == rows else array[:rows].copy()
+
+
+def _us(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1)
