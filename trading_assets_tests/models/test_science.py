@@ -17,11 +17,15 @@ from trading_assets.models.checks import check_too_good
 from trading_assets.models.dataset import Dataset
 from trading_assets_tests.models.science import (
     Finding,
+    FloatArray,
+    Money,
     Size,
     experiment,
     fit,
     market_of,
+    money,
     synthetic_dataset,
+    synthetic_series,
     t_value,
 )
 
@@ -45,6 +49,9 @@ def assert_no_edge(findings: Sequence[Finding]) -> None:
     assert reach < 0.015, "the interval is too wide to mean anything"
     profit = np.array([f.chosen_net - f.random_net for f in findings])
     assert t_value(profit) < student.ppf(0.95, n - 1), f"profit {profit.mean():.5f} over random"
+    ours, moved = pooled([f.money for f in findings])
+    assert ours < 0, f"{1e4 * ours:+.1f} bp a trade after costs from prices that hold nothing"
+    assert ours <= np.quantile(moved, 0.95), f"{1e4 * ours:+.1f} bp, moved {1e4 * moved}"
 
 
 def assert_planted_edge_is_found(findings: Sequence[Finding]) -> None:
@@ -56,6 +63,17 @@ def assert_planted_edge_is_found(findings: Sequence[Finding]) -> None:
     assert model - oracle <= 0.01, "a model cannot know more than the generator"
     profit = np.array([f.chosen_net - f.random_net for f in findings])
     assert t_value(profit) > student.ppf(0.95, len(findings) - 1)
+    ours, moved = pooled([f.money for f in findings])
+    assert ours > moved.max(), f"{1e4 * ours:+.1f} bp a trade, moved {1e4 * moved}"
+
+
+def pooled(accounts: Sequence[Money]) -> tuple[float, FloatArray]:
+    """(net per trade of all accounts together, (SHIFTS,) the same with the signals moved)."""
+    trades = sum(a.trades for a in accounts)
+    assert trades >= 40 * len(accounts), "too few trades to mean anything"
+    moved_trades = np.sum([a.moved_trades for a in accounts], axis=0)
+    moved = np.sum([a.moved_net for a in accounts], axis=0) / moved_trades
+    return sum(a.net for a in accounts) / trades, moved
 
 
 def test_without_an_edge_nothing_is_found_in_20_seeds() -> None:
@@ -92,9 +110,15 @@ def test_shuffled_labels_fall_to_the_prior(dataset: Dataset) -> None:
         long_net=dataset.long_net[order],
         short_net=dataset.short_net[order],
     )
-    found = fit(shuffled, SMALL).unseen_evaluation()
+    made = fit(shuffled, SMALL)
+    found = made.unseen_evaluation()
     assert found.ratio_prior == pytest.approx(1.0, abs=0.005)
     assert found.auc_direction == pytest.approx(0.5, abs=0.02)
+    # On the real prices of those rows it earns no more than the same signals at the wrong time.
+    market, name = market_of(1, "1")
+    ours, moved = pooled([money(synthetic_series(market, name, SMALL.days), name, made, SMALL)])
+    assert ours < 0
+    assert ours <= np.quantile(moved, 0.95), f"{1e4 * ours:+.1f} bp, moved {1e4 * moved}"
 
 
 def test_a_feature_that_sees_the_outcome_is_caught_and_the_honest_model_is_not(
