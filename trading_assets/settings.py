@@ -77,6 +77,10 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# Every so many days or calendar months: backtest/cadence.py.
+CadenceText = Annotated[str, Field(pattern=r"^[1-9]\d{0,3}(d|mo)$")]
+
+
 class ScalpSettings(_Group):
     """Profile `scalp`: the user's rules."""
 
@@ -90,6 +94,10 @@ class ScalpSettings(_Group):
     min_history_days: Annotated[int, Field(gt=0)] = 60
     calibration_days: Annotated[int, Field(gt=0)] = 15
     gate_days: Annotated[int, Field(gt=0)] = 14
+    # The walk-forward: the first model after so many days, then one each so often.
+    first_fit_days: Annotated[int, Field(gt=0)] = 60
+    refit_every: CadenceText = "10d"
+    recalibrate_every: CadenceText = "5d"
 
 
 class SwingSettings(_Group):
@@ -105,6 +113,9 @@ class SwingSettings(_Group):
     min_history_days: Annotated[int, Field(gt=0)] = 400
     calibration_days: Annotated[int, Field(gt=0)] = 180
     gate_days: Annotated[int, Field(gt=0)] = 30
+    first_fit_days: Annotated[int, Field(gt=0)] = 300
+    refit_every: CadenceText = "3mo"
+    recalibrate_every: CadenceText = "1mo"
 
 
 class SmallAccount(StrEnum):

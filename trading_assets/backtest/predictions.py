@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from trading_assets.candles.frame import TIMES, FloatArray, TimeArray, to_us
@@ -193,6 +194,10 @@ class PredictionStore:
 
     def path(self, market: str, profile: str, recipe: str) -> Path:
         return self.folder(market, profile, recipe) / "predictions.parquet"
+
+    def lock(self, market: str, profile: str, recipe: str) -> FileLock:
+        """Held by the one walk-forward of this name that may write."""
+        return FileLock(self._root / f".{market}.{profile}.{recipe}.lock")
 
     def save(self, predictions: Predictions) -> Path:
         """Replace what was stored, in one step."""

@@ -116,6 +116,10 @@ class Sequences:
         first = max(0, len(self) - count)
         return type(self)(self.open_time[first:], self.base, self.rows[first:])
 
+    def take(self, chosen: npt.NDArray[np.intp]) -> Self:
+        """Only these sequences (positions, ascending), over the same base."""
+        return type(self)(self.open_time[chosen], self.base, self.rows[chosen])
+
     def to_table(self) -> pa.Table:
         """As an Arrow table: `base`, and the open time where a sequence ends (null elsewhere)."""
         ends = np.full(len(self.base), np.datetime64("NaT", "us"))

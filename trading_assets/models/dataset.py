@@ -123,24 +123,48 @@ def make_dataset(
         recent = labels.open_time[label_rows] >= newest - np.timedelta64(profile.history)
         label_rows = label_rows[recent]
     found = np.searchsorted(sequences.open_time, labels.open_time[label_rows])
-    chosen = Sequences(sequences.open_time[found], sequences.base, sequences.rows[found])
-    names = design_names(view)
+    return joined(
+        market,
+        profile,
+        sequences.take(found),
+        labels.take(label_rows),
+        costs=costs,
+        view=view,
+        candle_hash=candle_hash,
+    )
+
+
+def joined(
+    market: str,
+    profile: Profile,
+    sequences: Sequences,
+    labels: Labels,
+    *,
+    costs: Costs,
+    view: SequenceView,
+    candle_hash: str = "",
+) -> Dataset:
+    """The data set whose row i is sequence i with label i, every one of them.
+
+    Raises ValueError when they are not of the same candles.
+    """
+    if not np.array_equal(sequences.open_time, labels.open_time):
+        raise ValueError("sequences and labels must be of the same candles")
+    last = last_columns(view)
     return Dataset(
         market=market,
         profile=profile.name,
         interval=profile.interval,
-        open_time=labels.open_time[label_rows],
-        x=design_matrix(chosen, view),
-        y=labels.label[label_rows],
-        end_time=labels.end_time[label_rows],
-        long_net=labels.long_net[label_rows],
-        short_net=labels.short_net[label_rows],
-        columns=names,
+        open_time=labels.open_time,
+        x=design_matrix(sequences, view),
+        y=labels.label,
+        end_time=labels.end_time,
+        long_net=labels.long_net,
+        short_net=labels.short_net,
+        columns=design_names(view),
         features=FEATURE_NAMES,
-        last_columns=last_columns(view),
-        volatility_columns=tuple(
-            last_columns(view)[FEATURE_NAMES.index(name)] for name in VOLATILITY_FEATURES
-        ),
+        last_columns=last,
+        volatility_columns=tuple(last[FEATURE_NAMES.index(name)] for name in VOLATILITY_FEATURES),
         view=view,
         costs=costs,
         catalogue_version=CATALOGUE_VERSION,

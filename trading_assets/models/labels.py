@@ -70,6 +70,10 @@ class Labels:
     def __len__(self) -> int:
         return len(self.open_time)
 
+    def take(self, rows: NDArray[np.intp]) -> "Labels":
+        """Only these rows, in this order."""
+        return Labels(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
     def to_frame(self) -> pd.DataFrame:
         """One column per field; the two times are datetime64[us, UTC]."""
         frame = pd.DataFrame({f.name: getattr(self, f.name) for f in fields(self)})

@@ -76,14 +76,21 @@ class Model:
         Raises ValueError for a wrong number of columns or a value that is not finite: LightGBM
         would quietly treat both as data.
         """
-        if x.ndim != 2 or x.shape[1] != len(self.columns):
-            raise ValueError(f"x must be (n, {len(self.columns)}), was {x.shape}")
-        if not np.isfinite(x).all():
-            row, column = np.argwhere(~np.isfinite(x))[0]
-            raise ValueError(f"x must be finite, row {row} {self.columns[column]} is not")
+        self._check(x)
         if len(x) == 0:
             return np.empty((0, 3))
         return vote(self._loaded, self.logistic, x)
+
+    def raw_by_seed(self, x: NDArray[np.float32]) -> FloatArray:
+        """What each seed alone would say: (seeds, n, 3); their mean is `raw_probabilities`.
+
+        A model without boosters has one seed. Raises as `raw_probabilities`.
+        """
+        self._check(x)
+        voters: list[tuple[lgb.Booster, ...]] = [(b,) for b in self._loaded] or [()]
+        if len(x) == 0:
+            return np.empty((len(voters), 0, 3))
+        return np.stack([vote(voter, self.logistic, x) for voter in voters])
 
     def probabilities(self, x: NDArray[np.float32]) -> FloatArray:
         """Calibrated (p_sell, p_hold, p_buy), (n, 3) float64, rows sum to 1."""
@@ -96,6 +103,13 @@ class Model:
     def ev_short(self, p: FloatArray) -> FloatArray:
         """Expected net return of the mirror image, (n,): how strongly to leave a long position."""
         return np.asarray(p @ np.array(self.returns.short))
+
+    def _check(self, x: NDArray[np.float32]) -> None:
+        if x.ndim != 2 or x.shape[1] != len(self.columns):
+            raise ValueError(f"x must be (n, {len(self.columns)}), was {x.shape}")
+        if not np.isfinite(x).all():
+            row, column = np.argwhere(~np.isfinite(x))[0]
+            raise ValueError(f"x must be finite, row {row} {self.columns[column]} is not")
 
     @property
     def digest(self) -> str:
