@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Protocol
 
 import numpy as np
 
 from trading_assets.backtest.decisions import decisions
 from trading_assets.backtest.inputs import AccountRules, MarketPath
 from trading_assets.backtest.predictions import Predictions
-from trading_assets.candles.frame import FloatArray
+from trading_assets.candles.frame import FloatArray, TimeArray
 from trading_assets.candles.series import CandleSeries
 from trading_assets.models.labels import round_trip_costs, tick_sizes
 from trading_assets.rules.costs import Costs
@@ -70,8 +71,33 @@ def signals_of(
     )
 
 
+class Said(Protocol):
+    """What a model said at the closes of candles of one market: `Predictions`, or like them.
+
+    open_time: (n,) ascending. close: (n,) KRW. p: (n, 3). ev_long, ev_short, stop_loss,
+    take_profit: (n,) ratios.
+    """
+
+    @property
+    def market(self) -> str: ...
+    @property
+    def open_time(self) -> TimeArray: ...
+    @property
+    def close(self) -> FloatArray: ...
+    @property
+    def p(self) -> FloatArray: ...
+    @property
+    def ev_long(self) -> FloatArray: ...
+    @property
+    def ev_short(self) -> FloatArray: ...
+    @property
+    def stop_loss(self) -> FloatArray: ...
+    @property
+    def take_profit(self) -> FloatArray: ...
+
+
 def market_path(
-    predictions: Predictions, series: CandleSeries, profile: Profile, costs: Costs
+    predictions: Said, series: CandleSeries, profile: Profile, costs: Costs
 ) -> MarketPath:
     """The candles from the first prediction to the last one's time limit, with decisions.
 
@@ -110,7 +136,7 @@ def market_path(
     )
 
 
-def _rows(predictions: Predictions, series: CandleSeries) -> np.ndarray:
+def _rows(predictions: Said, series: CandleSeries) -> np.ndarray:
     """(n,) where each prediction's candle is in `series`."""
     rows = np.searchsorted(series.open_time, predictions.open_time)
     inside = np.minimum(rows, len(series) - 1)

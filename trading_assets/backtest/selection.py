@@ -35,9 +35,10 @@ SHOWN, ONE_SIDED = 0.9, 0.8
 class ProfileEvaluation:
     """The simulated account of one profile, trade by trade.
 
-    start, end: of the out-of-sample stretch, aware UTC, end exclusive. signal_time, net_bp,
-    gross_bp: (n,) per trade, oldest first not needed; 1e-4 of what was paid. random_bp: net per
-    trade of entries at random in the same number, NaN without any.
+    evaluated_at: close of the last candle that it knows. start, end: of the out-of-sample stretch,
+    aware UTC, end exclusive. signal_time, net_bp, gross_bp: (n,) per trade in any order, 1e-4 of
+    what was paid. random_bp: net per trade of entries at random in the same number, NaN without
+    any.
     """
 
     profile: str
@@ -71,12 +72,14 @@ def choose(
     *,
     valid_for: timedelta,
     seed: int,
+    missing: Sequence[str] = (),
     run_id: str | None = None,
 ) -> Choice:
     """The choice that holds from `now` on.
 
     evaluations: one a profile, in the order of PROFILES (which decides between equals). before: the
     choice that held. valid_for: an evaluation older than this proves nothing. seed: of resampling.
+    missing: profiles without an evaluation, to be named.
     """
     if len({e.profile for e in evaluations}) < len(evaluations):
         raise ValueError("each profile must be evaluated once")
@@ -88,12 +91,13 @@ def choose(
     held = None if before is None else before.profile
     chosen, reason, detail = _chosen(good, held, seed)
     kept = reason is ChoiceReason.KEPT and before is not None
+    said = [detail if good else _no_edge(numbers), *(f"{m}: not evaluated yet" for m in missing)]
     return Choice(
         decided_at=now,
         profile=None if chosen is None else chosen.profile,
         since=None if chosen is None else before.since if kept and before else now,
         reason=reason,
-        detail=detail if good else _no_edge(numbers),
+        detail="; ".join(part for part in said if part),
         evaluated_at=None if chosen is None else chosen.evaluated_at,
         numbers=numbers,
         run_id=run_id,
@@ -172,8 +176,6 @@ def _earns(evaluation: ProfileEvaluation) -> str:
 
 
 def _no_edge(numbers: Sequence[ProfileNumbers]) -> str:
-    if not numbers:
-        return "no profile is evaluated yet"
     return "; ".join(f"{n.profile}: {n.verdict}" for n in numbers)
 
 

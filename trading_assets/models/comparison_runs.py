@@ -39,7 +39,8 @@ class CandidateRun:
     """What one run shows.
 
     candidate: `challenger`, or what it is compared with. version: the challenger's; made_at: when
-    it was trained. metrics: finite numbers. tags: more about it, texts.
+    it was trained. metrics: finite numbers. tags: more about it, texts. step: grows when numbers
+    of the same names are measured again; MLflow shows those of the greatest.
     """
 
     market: str
@@ -49,6 +50,7 @@ class CandidateRun:
     made_at: datetime
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+    step: int = 0
 
     @property
     def name(self) -> str:
@@ -117,7 +119,7 @@ def _log(client: "MlflowClient", run_id: str, run: CandidateRun) -> None:
     stamp = int(run.made_at.timestamp() * 1000)
     client.log_batch(
         run_id,
-        metrics=[Metric(name, value, stamp, 0) for name, value in run.metrics.items()],
+        metrics=[Metric(name, value, stamp, run.step) for name, value in run.metrics.items()],
         tags=[RunTag(name, text) for name, text in {**run.tags, CANDIDATE: run.candidate}.items()],
     )
     if client.get_run(run_id).info.status != "FINISHED":

@@ -31,7 +31,8 @@ class ChoiceReason(StrEnum):
 class ProfileNumbers:
     """What an evaluation says of one profile. None where there were too few trades to say it.
 
-    first, last: the out-of-sample decisions it covers. *_bp: per trade over what was paid for it,
+    evaluated_at: close of the last candle that it knows. first, last: the out-of-sample decisions
+    it covers. *_bp: per trade over what was paid for it,
     1e-4, net after costs. net_low_bp, net_high_bp: the 90 % interval. bound_bp: the 90 % lower
     bound (one-sided). random_bp: net, entries at random in the same number. verdict: one sentence.
     """

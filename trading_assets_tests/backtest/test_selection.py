@@ -151,7 +151,12 @@ def test_of_two_equal_ones_the_first_is_chosen() -> None:
 def test_a_recording_with_one_profile_is_judged_alone() -> None:
     assert choice(evaluated("swing", *STEADY)).profile == "swing"
     assert choice(evaluated("swing", *[-3.0] * 10)).profile is None
-    assert choice().detail == "no profile is evaluated yet"
+    nothing = choose([], None, NOW, valid_for=VALID, seed=1, missing=("scalp", "swing"))
+    assert nothing.detail == "scalp: not evaluated yet; swing: not evaluated yet"
+    half = choose(
+        [evaluated("swing", *STEADY)], None, NOW, valid_for=VALID, seed=1, missing=("scalp",)
+    )
+    assert half.detail.endswith("the best of 1 with an edge; scalp: not evaluated yet")
 
 
 @pytest.mark.parametrize(

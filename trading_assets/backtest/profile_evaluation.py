@@ -1,0 +1,125 @@
+"""What each profile would have earned out of sample, and the choice that follows, from the stores.
+
+The walk-forward predictions of all markets become one account by the trader's own rules; the same
+number of entries at random is simulated beside it. Here: which stores belong together. Not here:
+the choice (`selection.py`), the full report of a profile (`assess.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from trading_assets.backtest.engine import simulate
+from trading_assets.backtest.inputs import AccountRules
+from trading_assets.backtest.paths import account_rules, market_path
+from trading_assets.backtest.predictions import Predictions, PredictionStore
+from trading_assets.backtest.selection import ProfileEvaluation, choose
+from trading_assets.backtest.variants import all_random
+from trading_assets.candles.frame import FloatArray, from_us
+from trading_assets.candles.series import CandleSeries, regular_series
+from trading_assets.candles.store import CandleStore
+from trading_assets.exchange.model import Interval
+from trading_assets.models.profiles import active_profiles, costs
+from trading_assets.models.retrain import Workshop
+from trading_assets.rules.costs import Costs
+from trading_assets.rules.profile import Profile
+from trading_assets.settings import Settings
+from trading_assets.signals.choices import (
+    Choice,
+    evaluation_valid_for,
+    latest_choice,
+    record_choice,
+)
+from trading_assets.world import World
+
+RANDOM_DRAWS = 10
+
+
+def choose_profile(shop: Workshop, store: CandleStore) -> Choice:
+    """Evaluate every profile that was walked forward, choose, and store the choice."""
+    settings = shop.settings
+    found: list[ProfileEvaluation] = []
+    missing: list[str] = []
+    for profile in active_profiles(settings):
+        evaluation = evaluation_of(settings, shop.world, store, profile)
+        if evaluation is None:
+            missing.append(profile.name)
+        else:
+            found.append(evaluation)
+    choice = choose(
+        found,
+        latest_choice(shop.engine),
+        shop.clock.now(),
+        valid_for=evaluation_valid_for(settings),
+        seed=settings.base_seed,
+        missing=missing,
+        run_id=shop.run_id,
+    )
+    record_choice(shop.engine, choice)
+    return choice
+
+
+def evaluation_of(
+    settings: Settings, world: World, store: CandleStore, profile: Profile
+) -> ProfileEvaluation | None:
+    """`profile` in all markets that were walked forward, None when none was yet."""
+    predictions = PredictionStore(world.walk_forward, world.name)
+    recipe = settings.recipe.value
+    loaded = (predictions.load(m, profile.name, recipe) for m in settings.markets)
+    walked = [p for p in loaded if p is not None and len(p)]
+    if not walked:
+        return None
+    interval = Interval.of_minutes(profile.interval_minutes)
+    series = {
+        p.market: regular_series(
+            store.read(p.market, interval), store.gaps(p.market, interval), interval
+        )
+        for p in walked
+    }
+    return evaluate_profile(
+        profile, walked, series, costs(settings), account_rules(settings), seed=settings.base_seed
+    )
+
+
+def evaluate_profile(
+    profile: Profile,
+    predictions: Sequence[Predictions],
+    series: Mapping[str, CandleSeries],
+    costs: Costs,
+    rules: AccountRules,
+    *,
+    seed: int,
+) -> ProfileEvaluation:
+    """One account over all markets of `predictions`, each with at least one row.
+
+    series: candles by market, those that were predicted from. seed: of the random entries. Markets
+    may begin at different times; the stretch goes from the first prediction to the last.
+    """
+    paths = [market_path(p, series[p.market], profile, costs) for p in predictions]
+    trades = simulate(paths, rules, costs).trades
+    start = min(p.open_time[0] for p in predictions)
+    end = max(p.closes[-1] for p in predictions)
+    random = [
+        simulate(all_random(paths, trades, seed + draw), rules, costs).trades.net_bp
+        for draw in range(RANDOM_DRAWS)
+    ]
+    return ProfileEvaluation(
+        profile=profile.name,
+        evaluated_at=_moment(end),
+        start=_moment(start),
+        end=_moment(end) + timedelta(microseconds=1),
+        signal_time=trades.signal_time,
+        net_bp=trades.net_bp,
+        gross_bp=trades.gross_bp,
+        random_bp=_mean(random),
+    )
+
+
+def _mean(random: Sequence[FloatArray]) -> float:
+    together = np.concatenate(random)
+    return float(together.mean()) if len(together) else float("nan")
+
+
+def _moment(time: np.datetime64) -> datetime:
+    return from_us(int(time.astype("datetime64[us]").astype(np.int64)))
