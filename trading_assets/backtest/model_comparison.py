@@ -98,8 +98,9 @@ class _Profile:
             if challenger is None:
                 left_out.append(f"{market} {profile.name}: no challenger was judged yet")
                 continue
-            before = shop.champions().before(market, profile.name, challenger.version)
-            contests.append(contest(challenger, before))
+            with shop.lock(market, profile.name):  # a retraining removes old versions
+                before = shop.champions().before(market, profile.name, challenger.version)
+                contests.append(contest(challenger, before))
             left_out += [
                 f"{market} {profile.name}: {name}: {why}"
                 for name, why in contests[-1].left_out.items()

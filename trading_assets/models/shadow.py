@@ -24,6 +24,9 @@ from trading_assets.features.tables import read_parquet, time_column, time_value
 from trading_assets.models.challengers import Judgement
 from trading_assets.models.dataset import Dataset
 from trading_assets.models.evaluation import row_losses
+from trading_assets.models.metadata import label_terms
+from trading_assets.models.retrain import Workshop
+from trading_assets.rules.profile import Profile
 from trading_assets.world import claim
 
 FloatArray = NDArray[np.float64]
@@ -109,6 +112,30 @@ def score(
         return rows
     oldest = rows.open_time.max() - np.timedelta64(KEPT)
     return rows.take(rows.open_time >= oldest)
+
+
+def keep_scoring(shop: Workshop, dataset: Dataset, profile: Profile) -> ShadowRows:
+    """Score every judged version that is still kept on what has matured, and store all rows.
+
+    dataset: of the newest candles. Waits while the market is being retrained, which removes old
+    versions.
+    """
+    store = ShadowStore(shop.world.shadow, shop.world.name)
+    challengers = shop.challengers()
+    with shop.lock(dataset.market, profile.name):
+        judged = [
+            challengers.judgement(c)
+            for c in challengers.all(dataset.market, profile.name)
+            if c.is_judged
+        ]
+        rows = score(
+            judged,
+            dataset,
+            store.load(dataset.market, profile.name),
+            meaning_of(label_terms(profile, dataset.costs)),
+        )
+    store.save(rows)
+    return rows
 
 
 def nothing(dataset: Dataset, meaning: str) -> ShadowRows:

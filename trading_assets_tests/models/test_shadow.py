@@ -17,6 +17,7 @@ from trading_assets.models.retrain import Workshop, judge_challenger, make_chall
 from trading_assets.models.shadow import (
     ShadowRows,
     ShadowStore,
+    keep_scoring,
     meaning_of,
     nothing,
     refused_beside,
@@ -150,6 +151,15 @@ def test_a_version_that_has_learnt_the_candle_is_refused(days: Workshop) -> None
     cheating = replace(first, challenger=replace(first.challenger, record=early))
     with pytest.raises(ValueError, match="has learnt from labels until"):
         score([cheating], live(0), None, meaning(days))
+
+
+def test_scoring_reads_and_writes_the_worlds_own_stores(days: Workshop) -> None:
+    rows = keep_scoring(days, live(48), small_profile())
+    assert len(rows) == len(score(judged(days), live(48), None, meaning(days)))
+    kept = ShadowStore(days.world.shadow, days.world.name).load(MARKET, SWING)
+    assert kept is not None
+    np.testing.assert_array_equal(kept.p, rows.p)
+    assert len(keep_scoring(days, live(72), small_profile())) > len(rows)
 
 
 # --- who said what ----------------------------------------------------------------------------
