@@ -44,12 +44,14 @@ from trading_assets.candles.gaps import (
     missing_spans,
     union,
 )
+from trading_assets.candles.held import Held
 from trading_assets.errors import CorruptStore, NotReadyYet
 from trading_assets.exchange.model import Interval
 from trading_assets.world import claim
 
 _LOCK_TIMEOUT_SECONDS = 60.0
 _RECORD = "record.json"
+_MOST_HELD = 8  # files; a month of 5-minute candles is half a MB
 _SCHEMA = pa.schema(
     [pa.field("open_time", pa.timestamp("us", tz="UTC"), nullable=False)]
     + [pa.field(name, pa.float64(), nullable=name == "value") for name in NUMBER_COLUMNS]
@@ -87,6 +89,9 @@ class CandleStore:
         claim(root, world)
         self._root = root
         self._world = world
+        # One signal asks for a market's newest parts eight times and for its record four times.
+        self._parts_held = Held[pd.DataFrame](_MOST_HELD)
+        self._records_held = Held[Record](_MOST_HELD)
 
     def folder(self, market: str, interval: Interval) -> Path:
         """Where the parts of `market` and `interval` lie."""
@@ -171,6 +176,9 @@ class CandleStore:
     def record(self, market: str, interval: Interval) -> Record:
         """What is known beside the candles. Raises CorruptStore naming the file."""
         path = self.folder(market, interval) / _RECORD
+        return self._records_held.get(path, lambda: self._parsed_record(path, market, interval))
+
+    def _parsed_record(self, path: Path, market: str, interval: Interval) -> Record:
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -212,6 +220,9 @@ class CandleStore:
         return from_us(int(times.iloc[-1 if newest else 0].value) // 1000)
 
     def _read_part(self, path: Path, market: str, interval: Interval) -> pd.DataFrame:
+        return self._parts_held.get(path, lambda: self._parsed_part(path, market, interval))
+
+    def _parsed_part(self, path: Path, market: str, interval: Interval) -> pd.DataFrame:
         try:
             # `read_table` goes through the dataset machinery: several times slower for one file.
             with pq.ParquetFile(path) as file:
@@ -279,6 +290,8 @@ class CandleStore:
         schema = _SCHEMA.with_metadata(_labels(self._world, market, interval))
         table = pa.Table.from_arrays(arrays, schema=schema)
         _swap(path, lambda draft: pq.write_table(table, draft, compression="zstd"))
+        # The lock is held, so the file there is this one.
+        self._parts_held.put(path, frame)
 
     # --- record -------------------------------------------------------------------------------
 
@@ -359,6 +372,13 @@ def merged(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[int
 
     A value that the new table does not know (NaN) does not overwrite one that is known.
     """
+    # All but the end of a part stays as it is when the newest candles are added.
+    first = int(np.searchsorted(open_times_us(old), open_times_us(new)[0])) if len(new) else 0
+    end, changed = _merged(old.iloc[first:].reset_index(drop=True), new)
+    return pd.concat([old.iloc[:first], end], ignore_index=True) if first else end, changed
+
+
+def _merged(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[int]]:
     before, after = open_times_us(old), open_times_us(new)
     again = np.isin(after, before)
     rows = np.searchsorted(before, after[again])
