@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from trading_assets.orchestration.research.definitions import research_definitions
+from trading_assets.orchestration.research.metadata import signals_freshness
 from trading_assets.settings import load_settings
 from trading_assets_tests.orchestration.conftest import Location
 
@@ -94,7 +95,7 @@ def test_only_reads_from_the_exchange_are_tried_again(location: Location) -> Non
 
 @pytest.mark.parametrize(
     ("key", "warn_hours", "fail_hours"),
-    [("scalp/champion", 25, 48), ("candles/m60", 25, 48), ("signals", 10 / 60, 15 / 60)],
+    [("scalp/champion", 25, 48), ("candles/m60", 25, 48), ("signals", 2, 3)],
 )
 def test_freshness_badges(
     location: Location, key: str, warn_hours: float, fail_hours: float
@@ -102,6 +103,14 @@ def test_freshness_badges(
     policy = _graph(location.defs)[key].freshness_policy
     assert policy == dg.FreshnessPolicy.time_window(
         fail_window=timedelta(hours=fail_hours), warn_window=timedelta(hours=warn_hours)
+    )
+
+
+def test_a_pinned_profile_sets_the_badge_of_the_signals() -> None:
+    pinned = signals_freshness(load_settings({"profile": "scalp"}))
+    # Two and three candles of five minutes; with `auto` above, of an hour.
+    assert pinned == dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(minutes=15), warn_window=timedelta(minutes=10)
     )
 
 
