@@ -63,8 +63,25 @@ class SequenceView(StrEnum):
     FLAT = "flat"
 
 
+class FeatureGroup(StrEnum):
+    """Features of one kind; which ones is said in features/groups.py."""
+
+    RETURNS = "returns"
+    MOMENTUM = "momentum"
+    AVERAGES = "averages"
+    OSCILLATORS = "oscillators"
+    TREND = "trend"
+    VOLATILITY = "volatility"
+    MOMENTS = "moments"
+    VOLUME = "volume"
+    SHAPE = "shape"
+    CALENDAR = "calendar"
+
+
 def _comma_separated(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
 
 
 Ratio = Annotated[Decimal, Field(gt=0, lt=1)]
@@ -81,7 +98,22 @@ class _Group(BaseModel):
 CadenceText = Annotated[str, Field(pattern=r"^[1-9]\d{0,3}(d|mo)$")]
 
 
-class ScalpSettings(_Group):
+class _ProfileGroup(_Group):
+    """What both profiles have: how large their models are and what those never see."""
+
+    num_leaves: Annotated[int, Field(ge=2, le=63)] = 5
+    without_features: Annotated[
+        tuple[FeatureGroup, ...], NoDecode, BeforeValidator(_comma_separated)
+    ] = ()
+
+    @model_validator(mode="after")
+    def _something_is_left_to_see(self) -> Self:
+        if len(set(self.without_features)) >= len(FeatureGroup):
+            raise ValueError("without_features must leave a model at least one group of features")
+        return self
+
+
+class ScalpSettings(_ProfileGroup):
     """Profile `scalp`: the user's rules."""
 
     interval_minutes: int = 5
@@ -100,7 +132,7 @@ class ScalpSettings(_Group):
     recalibrate_every: CadenceText = "5d"
 
 
-class SwingSettings(_Group):
+class SwingSettings(_ProfileGroup):
     """Profile `swing`: what the measurements support."""
 
     interval_minutes: int = 60

@@ -27,6 +27,7 @@ from trading_assets.models.fitting import Fitter
 from trading_assets.models.model import METADATA_FILE, Model
 from trading_assets.models.splits import Purge
 from trading_assets.models.training import class_returns
+from trading_assets.rules.profile import ModelShape
 from trading_assets.settings import Recipe
 
 _RAW = "raw"
@@ -106,6 +107,7 @@ def fit_fold(
     *,
     recipe: Recipe,
     seeds: tuple[int, ...],
+    shape: ModelShape,
     overlap: int,
     max_rounds: int,
     fingerprint: Fingerprint,
@@ -122,7 +124,7 @@ def fit_fold(
     )
     if len(pair.train) == 0:
         raise ValueError(f"{len(train)} training rows are too few to stop early")
-    fitter = Fitter.of(train, recipe, seeds, oldest=pair.train, fits=1)
+    fitter = Fitter.of(train, recipe, seeds, shape=shape, oldest=pair.train, fits=1)
     rounds = fitter.rounds(pair, max_rounds)
     parts = fitter.fit(everything, rounds, "fold")
     returns = class_returns(train, overlap)

@@ -32,9 +32,9 @@ from trading_assets.backtest.recalibration import (
 )
 from trading_assets.candles.frame import FloatArray, from_us, to_us
 from trading_assets.errors import ChecksFailed, CorruptStore, NotEnoughHistory
-from trading_assets.features.catalogue import CATALOGUE_VERSION
-from trading_assets.features.sequences import SEQUENCE_LENGTH
-from trading_assets.models.fitting import LIGHTGBM_PARAMETERS, MAX_ROUNDS, PATIENCE
+from trading_assets.features.catalogue import CATALOGUE_VERSION, FEATURE_NAMES
+from trading_assets.features.sequences import SEQUENCE_LENGTH, design_names
+from trading_assets.models.fitting import MAX_ROUNDS, PATIENCE, tree_parameters
 from trading_assets.models.metadata import label_terms
 from trading_assets.models.splits import EARLY_STOP_SHARE, Purge, Rows, SplitAudit, audit_pairs
 from trading_assets.models.splits import Fold as RowPair
@@ -286,6 +286,7 @@ class _Work:
             planned.start,
             recipe=self._plan.recipe,
             seeds=self._plan.seeds,
+            shape=self._candidates.profile.shape,
             overlap=self._candidates.profile.horizon_candles,
             max_rounds=self._plan.max_rounds,
             fingerprint=fingerprint,
@@ -312,7 +313,9 @@ def _fold_settings(candidates: Candidates, plan: WalkForwardPlan) -> dict[str, A
         "patience": PATIENCE,
         "early_stop_share": EARLY_STOP_SHARE,
         "history_days": None if history is None else history / timedelta(days=1),
-        "parameters": dict(LIGHTGBM_PARAMETERS),
+        "parameters": tree_parameters(
+            candidates.profile.shape, FEATURE_NAMES, len(design_names(candidates.view))
+        ),
         "lightgbm_version": lgb.__version__,
         "catalogue_version": CATALOGUE_VERSION,
         "view": candidates.view.value,

@@ -4,7 +4,7 @@ A LightGBM per seed and / or a logistic regression. Not here: which rows, and in
 (`training.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,12 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from trading_assets.features.groups import features_of
 from trading_assets.models.baselines import LogisticModel, fit_logistic
 from trading_assets.models.dataset import Dataset
 from trading_assets.models.model import vote
 from trading_assets.models.splits import Fold
+from trading_assets.rules.profile import ModelShape
 from trading_assets.settings import Recipe
 
 FloatArray = NDArray[np.float64]
@@ -51,6 +53,21 @@ class FitProgress:
     done: int
     total: int
     part: str
+
+
+def tree_parameters(shape: ModelShape, features: Sequence[str], columns: int) -> dict[str, Any]:
+    """LightGBM's parameters for models of `shape`; column j is of feature j mod len(features).
+
+    A column of a feature that is left out stays where it is, and no split of it gains anything. So
+    the share of the columns that a tree may use is a share of those that are left, too.
+    """
+    parameters = {**LIGHTGBM_PARAMETERS, "num_leaves": shape.num_leaves}
+    if shape.without:
+        unseen = features_of(shape.without)
+        parameters["feature_contri"] = [
+            0.0 if features[j % len(features)] in unseen else 1.0 for j in range(columns)
+        ]
+    return parameters
 
 
 OnFit = Callable[[FitProgress], None]
@@ -94,6 +111,7 @@ class Fitter:
     dataset: Dataset
     recipe: Recipe
     seeds: tuple[int, ...]
+    shape: ModelShape
     binned: lgb.Dataset | None
     total: int
     on_fit: OnFit | None
@@ -108,6 +126,7 @@ class Fitter:
         recipe: Recipe,
         seeds: tuple[int, ...],
         *,
+        shape: ModelShape,
         oldest: Rows,
         fits: int,
         on_fit: OnFit | None = None,
@@ -118,12 +137,12 @@ class Fitter:
         if not seeds:
             raise ValueError("training needs at least one seed")
         if recipe is Recipe.LOGISTIC:
-            return cls(dataset, recipe, seeds, None, fits, on_fit, others=others)
+            return cls(dataset, recipe, seeds, shape, None, fits, on_fit, others=others)
         edges = lgb.Dataset(dataset.x[oldest], dataset.y[oldest], params=dict(LIGHTGBM_PARAMETERS))
         binned = lgb.Dataset(
             dataset.x, dataset.y, reference=edges, params=dict(LIGHTGBM_PARAMETERS)
         ).construct()
-        return cls(dataset, recipe, seeds, binned, fits + 1, on_fit, others=others)
+        return cls(dataset, recipe, seeds, shape, binned, fits + 1, on_fit, others=others)
 
     def rounds(self, early_stop: Fold, max_rounds: int) -> int:
         """Rounds by early stopping on the purged last part of train: the seeds' mean, at least 1.
@@ -160,14 +179,23 @@ class Fitter:
             )
         logistic = None
         if self.recipe is not Recipe.LIGHTGBM or self.others:
-            logistic = fit_logistic(
-                self.dataset.x[rows], self.dataset.y[rows], self.dataset.last_columns
-            )
+            logistic = fit_logistic(self.dataset.x[rows], self.dataset.y[rows], self._seen_last())
         self._report(part)
         return Parts(boosters, logistic)
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """LightGBM's, without the seed."""
+        return tree_parameters(self.shape, self.dataset.features, len(self.dataset.columns))
+
     def _parameters(self, seed: int) -> dict[str, Any]:
-        return {**LIGHTGBM_PARAMETERS, "seed": seed}
+        return {**self.parameters, "seed": seed}
+
+    def _seen_last(self) -> list[int]:
+        """The columns of last values that a logistic regression may read."""
+        unseen = features_of(self.shape.without)
+        named = zip(self.dataset.features, self.dataset.last_columns, strict=True)
+        return [column for name, column in named if name not in unseen]
 
     def _report(self, part: str) -> None:
         self.done += 1

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from trading_assets.rules.costs import Costs
 from trading_assets.rules.exits import FixedExits, VolatilityExits
-from trading_assets.rules.profile import LabelKind, Profile
-from trading_assets.settings import ProfileName, Settings
+from trading_assets.rules.profile import LabelKind, ModelShape, Profile
+from trading_assets.settings import ProfileName, ScalpSettings, Settings, SwingSettings
 
 
 def profile(settings: Settings, name: ProfileName) -> Profile:
@@ -40,6 +40,7 @@ def _scalp(settings: Settings) -> Profile:
         min_history=timedelta(days=s.min_history_days),
         calibration_window=timedelta(days=s.calibration_days),
         gate_window=timedelta(days=s.gate_days),
+        shape=_shape(s),
     )
 
 
@@ -61,4 +62,9 @@ def _swing(settings: Settings) -> Profile:
         min_history=timedelta(days=s.min_history_days),
         calibration_window=timedelta(days=s.calibration_days),
         gate_window=timedelta(days=s.gate_days),
+        shape=_shape(s),
     )
+
+
+def _shape(s: ScalpSettings | SwingSettings) -> ModelShape:
+    return ModelShape(s.num_leaves, tuple(sorted({group.value for group in s.without_features})))

@@ -18,12 +18,30 @@ class LabelKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelShape:
+    """How large the models of a profile are, and what they never see.
+
+    num_leaves: of a tree. without: groups of features (`features.groups`), each once, sorted.
+    """
+
+    num_leaves: int = 5
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.num_leaves < 2:
+            raise ValueError(f"num_leaves must be at least 2, was {self.num_leaves}")
+        if list(self.without) != sorted(set(self.without)):
+            raise ValueError(f"without must be sorted, each once, was {self.without}")
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """One way to trade.
 
     interval_minutes: candle interval. horizon: how far a label sees, = exits.timeout.
     min_confidence: least p_buy (or p_sell) to act. min_ev_costs: expected value after costs must
-    exceed this many round-trip costs. history: training window, None for all there is.
+    exceed this many round-trip costs. history: training window, None for all there is. shape: of
+    the models.
     """
 
     name: str
@@ -36,6 +54,7 @@ class Profile:
     min_history: timedelta
     calibration_window: timedelta
     gate_window: timedelta
+    shape: ModelShape = ModelShape()
 
     @property
     def interval(self) -> timedelta:
