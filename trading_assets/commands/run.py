@@ -15,7 +15,7 @@ from types import FrameType
 from sqlalchemy.engine import Engine
 
 from trading_assets.clock import Clock
-from trading_assets.commands import dagster_web, profiles, services, signal_table
+from trading_assets.commands import dagster_web, services, signal_table
 from trading_assets.commands.live_start import confirm_live_start, tell_evaluation
 from trading_assets.commands.only_one import OnlyOne
 from trading_assets.commands.ports import free_ports, require_free_ports
@@ -26,6 +26,7 @@ from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem, NotReadyYet
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.settings import ProfileName, Settings, TradingMode
+from trading_assets.signals import choice_table
 from trading_assets.signals.choices import latest_choice, leading_profile, traded_profile
 from trading_assets.world import World, world_of
 
@@ -194,7 +195,7 @@ class _Story:
             return
         self.told_choice = True
         yield f"the profiles are evaluated ({_elapsed(now - self.started_at)}):"
-        yield profiles.evaluation(self.settings, self.engine, now)
+        yield choice_table.as_text(self.settings, self.engine, now)
         yield "`trading-assets profiles` prints this again."
 
     def _progress(

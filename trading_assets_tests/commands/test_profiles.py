@@ -7,8 +7,10 @@ from trading_assets.clock import SteppedClock
 from trading_assets.commands.doctor import Finding, evaluation
 from trading_assets.commands.live_start import tell_evaluation
 from trading_assets.commands.profiles import profiles
+from trading_assets.database import open_database
 from trading_assets.rules.check import Level
 from trading_assets.settings import Settings, load_settings
+from trading_assets.signals.choice_table import as_markdown
 from trading_assets.signals.choices import Choice, record_choice
 from trading_assets.world import world_of
 from trading_assets_tests.commands.world_rows import prepared
@@ -39,7 +41,7 @@ def test_before_the_first_evaluation_the_table_says_so() -> None:
     assert profiles(settings, NOW).splitlines() == [
         f"world {world_of(settings).name}, SYNTHETIC prices, PROFILE=auto: nothing is entered, "
         "the profiles are not evaluated yet",
-        "no profile is evaluated yet: the job `evaluate` does it after the training",
+        "no profile is evaluated yet: the job `evaluate` does it, after training",
     ]
 
 
@@ -63,6 +65,20 @@ def test_the_table_names_world_and_prices_and_gives_each_profile_a_line() -> Non
         "swing: swing by the test",
         "auto: swing is the best",
     ]
+
+
+def test_the_same_table_as_markdown() -> None:
+    settings = world_with(chosen("swing"))
+    engine = open_database(settings, world_of(settings))
+    title, table, *said = as_markdown(settings, engine, NOW).split("\n\n")
+    engine.dispose()
+    assert title.endswith("SYNTHETIC prices, PROFILE=auto: swing is traded**")
+    headings, line, scalp, swing = table.splitlines()
+    assert headings.startswith("| profile | trades | a day | net bp [90 %] | bound |")
+    assert line == "|" + " --- |" * 11
+    assert scalp.startswith("| scalp | 240 | 1.20 | -9.5 [+4.2, +43.0] | -24.0 |")
+    assert swing.endswith("| *, auto's, since 2026-01-02 11:30 KST |")
+    assert said[-1] == "auto: swing is the best"
 
 
 def test_the_table_says_when_a_pin_is_not_what_auto_would_trade() -> None:
