@@ -25,11 +25,11 @@ _CHECKS = {
     Statistic.CONFIDENCE: Check.CONFIDENCE,
 }
 _SICK = {
-    Statistic.HOLD_SHARE: "it says HOLD more often",
-    Statistic.ENTROPY: "it is always sure of the same",
-    Statistic.CONFIDENCE: "the probabilities are flat",
+    Statistic.HOLD_SHARE: "too much HOLD",
+    Statistic.ENTROPY: "too sure",
+    Statistic.CONFIDENCE: "flat",
 }
-_FIX = "make materialize retrains; look at the last challenger's checks in Dagster"
+_FIX = "make materialize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,13 @@ def _finding(
     level = _level(name, value, band)
     bound = band.error if level is Level.FAIL else band.warn
     side = "above" if name.is_worse_above else "below"
-    compared = f"{name.replace('_', ' ')} {value:.3f} over {hours} h, usual {band.usual:.3f}"
+    measured_as = f"{name.replace('_', ' ')} {value:.3f} in {hours} h"
+    usual = f"usual {band.usual:.3f}"
     if level is Level.OK:
-        return Finding(check, expected.market, level, f"{compared}, {side} {bound:.3f} is odd")
+        text = f"{measured_as}, odd {side} {bound:.3f}, {usual}"
+        return Finding(check, expected.market, level, text)
     share = "1 %" if level is Level.FAIL else "5 %"
-    text = f"{compared}, {side} {bound:.3f}, the {share} bound: {_SICK[name]}"
+    text = f"{_SICK[name]}: {measured_as}, {share} bound {bound:.3f}, {usual}"
     return Finding(check, expected.market, level, text, _FIX)
 
 

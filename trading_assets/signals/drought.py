@@ -58,7 +58,10 @@ class Ended:
 
 
 def check_signal_drought(quiet: Sequence[Quiet], forecast: Forecast) -> list[Finding]:
-    """The silence of each market, and of all together, against that of the walk-forward."""
+    """The silence of each market, and of all together, against that of the walk-forward.
+
+    Only all together fail: one market alone is silent for weeks now and then.
+    """
     known = [(q, forecast.markets[q.market]) for q in quiet if q.market in forecast.markets]
     return [_drought(q, expected, forecast.interval) for q, expected in known]
 
@@ -72,6 +75,8 @@ def _drought(quiet: Quiet, expected: MarketForecast, interval: timedelta) -> Fin
         text = f"{said}; the walk-forward had none in {expected.rows} candles"
         return Finding(Check.SIGNAL_DROUGHT, quiet.market, Level.WARN, text, _WHY)
     level, bound = _judged(hours, rate.signal_silence)
+    if quiet.market != ALL_MARKETS and level is Level.FAIL:
+        level, bound = Level.WARN, rate.signal_silence.warn
     share = "1 %" if level is Level.FAIL else "5 %"
     compared = "within" if level is Level.OK else "longer than"
     text = (
@@ -106,9 +111,9 @@ def check_trade_drought(
     faults = [e for e in after if e.kind in {FunnelKind.STOPPED, FunnelKind.LATE}]
     since = (now - after[0].at) / _HOUR
     reasons = ", ".join(f"{n} {code}" for code, n in Counter(e.code for e in after).most_common())
-    text = f"{len(after)} BUY in {since:.0f} h became no trade: {reasons}"
+    text = f"{len(after)} BUY in {since:.0f} h, no trade: {reasons}"
     if len(faults) >= FAULTS_FAIL_AT:
-        text += f"; {len(faults)} of them ({FAULTS_FAIL_AT} are too many) need somebody"
+        text += f"; {len(faults)} faults, {FAULTS_FAIL_AT - 1} may be"
         return Finding(Check.TRADE_DROUGHT, ALL_MARKETS, Level.FAIL, text, "trading-assets funnel")
     silence = None if forecast is None else forecast.whole.rate.trade_silence
     if silence is not None and since > silence.error:

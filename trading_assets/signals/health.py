@@ -13,9 +13,12 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.alerts import Severity, write_alert
 from trading_assets.database import write
+from trading_assets.models.profiles import costs
+from trading_assets.models.profiles import profile as profile_of
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.rules.check import Level
 from trading_assets.rules.steps import ALL_MARKETS
+from trading_assets.settings import ProfileName, Settings
 from trading_assets.signals import recent
 from trading_assets.signals.bands import check_predictions
 from trading_assets.signals.drought import (
@@ -24,7 +27,7 @@ from trading_assets.signals.drought import (
     check_trade_drought,
 )
 from trading_assets.signals.findings import Check, Finding
-from trading_assets.signals.forecast import DROUGHT_HOURS, Forecast
+from trading_assets.signals.forecast import DROUGHT_HOURS, Forecast, latest_forecast
 from trading_assets.signals.recent import BuyRule, Decided
 from trading_assets.signals.regime import check_market_regime
 
@@ -43,6 +46,18 @@ class Subject:
     markets: Sequence[str]
     rule: BuyRule
     forecast: Forecast | None
+
+
+def subject_of(settings: Settings, engine: Engine, name: ProfileName) -> Subject:
+    """The signals of the profile `name`, with what is expected of them."""
+    chosen = profile_of(settings, name)
+    return Subject(
+        profile=chosen.name,
+        interval=chosen.interval,
+        markets=settings.markets,
+        rule=BuyRule(chosen.min_confidence, chosen.min_ev_costs, costs(settings)),
+        forecast=latest_forecast(engine, chosen.name),
+    )
 
 
 def check_signals(engine: Engine, subject: Subject, now: datetime) -> list[Finding]:

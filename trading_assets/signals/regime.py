@@ -38,12 +38,11 @@ def percentile(value: float, grid: Sequence[float]) -> float:
 def check_market_regime(sigma: float, expected: MarketForecast) -> Finding:
     """sigma: the market's volatility a candle now, as in the labels."""
     place = percentile(sigma, expected.volatility)
-    text = f"volatility {sigma:.3%} a candle, percentile {place:.0f} of the walk-forward"
+    text = f"volatility {sigma:.3%}, percentile {place:.0f}"
     if place < QUIET_BELOW:
         text += f", below {QUIET_BELOW:.0f} is quiet: fewer signals"
     elif place > WILD_ABOVE:
-        text += f", above {WILD_ABOVE:.0f} is wild"
+        text += f", above {WILD_ABOVE:.0f} is wild: other signals than usual"
     else:
         return Finding(Check.MARKET_REGIME, expected.market, Level.OK, text)
-    fix = "nothing: the market moves as it does"
-    return Finding(Check.MARKET_REGIME, expected.market, Level.WARN, text, fix)
+    return Finding(Check.MARKET_REGIME, expected.market, Level.WARN, text, "wait")

@@ -34,25 +34,17 @@ from trading_assets.rules.steps import ALL_MARKETS, Outcome
 from trading_assets.settings import ProfileName, Settings
 from trading_assets.signals import recent
 from trading_assets.signals.findings import Finding
-from trading_assets.signals.forecast import latest_forecast
-from trading_assets.signals.health import LEVEL, Subject, alert_findings, check_signals
+from trading_assets.signals.health import (
+    LEVEL,
+    Subject,
+    alert_findings,
+    check_signals,
+    subject_of,
+)
 from trading_assets.signals.matured import LOOKED_AT, by_step, judge_steps, matured_outcomes
-from trading_assets.signals.recent import BuyRule
 
 # An unchanged verdict is written anew after this long, so that its age says that it was looked at.
 REPEATED_AFTER = timedelta(hours=24)
-
-
-def subject_of(settings: Settings, engine: Engine, name: ProfileName) -> Subject:
-    """The signals of the profile `name`, with what is expected of them."""
-    chosen = profile_of(settings, name)
-    return Subject(
-        profile=chosen.name,
-        interval=chosen.interval,
-        markets=settings.markets,
-        rule=BuyRule(chosen.min_confidence, chosen.min_ev_costs, costs(settings)),
-        forecast=latest_forecast(engine, chosen.name),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ def test_an_interval_that_cron_cannot_say_is_refused() -> None:
         cron_at_close(7)
 
 
-@pytest.mark.parametrize(("job", "seconds"), [("retrain", "3600"), ("produce_signals", "600")])
+@pytest.mark.parametrize(
+    ("job", "seconds"), [("retrain", "3600"), ("produce_signals", "600"), ("check_signals", "600")]
+)
 def test_a_research_run_has_a_time_limit(location: Location, job: str, seconds: str) -> None:
     assert location.defs.resolve_job_def(job).tags["dagster/max_runtime"] == seconds

@@ -30,8 +30,15 @@ def database(folder: Path) -> Engine:
     return engine
 
 
-def said(
-    engine: Engine,
+def said(engine: Engine, candle_time: datetime, **values: Any) -> int:
+    """A signal of `swing`, as `row` makes it; its id."""
+    with write(engine) as connection:
+        done = connection.execute(signals.insert().values(**row(candle_time, **values)))
+    assert done.inserted_primary_key is not None
+    return int(done.inserted_primary_key[0])
+
+
+def row(
     candle_time: datetime,
     *,
     market: str = BTC,
@@ -40,11 +47,11 @@ def said(
     decision: str = "HOLD",
     reason: str = "ev_too_low",
     **values: Any,
-) -> int:
-    """A signal of `swing` made ten seconds after its candle closed; its id. p: None when the model
-    was not asked."""
+) -> dict[str, Any]:
+    """A signal of `swing` made ten seconds after its candle closed. p: None when the model was not
+    asked."""
     p_sell, p_hold, p_buy = p or (None, None, None)
-    row = {
+    return {
         "market": market,
         "profile": "swing",
         "traded": True,
@@ -60,19 +67,17 @@ def said(
         "decision": decision,
         "reason": reason,
         "detail": "",
+        **values,
     }
-    with write(engine) as connection:
-        done = connection.execute(signals.insert().values(**(row | values)))
-    assert done.inserted_primary_key is not None
-    return int(done.inserted_primary_key[0])
 
 
 def said_hourly(
     engine: Engine, hours: int, *, market: str = BTC, newest: datetime = NEWEST, **values: Any
 ) -> None:
     """HOLD at each of the last `hours` candles."""
-    for ago in reversed(range(hours)):
-        said(engine, newest - ago * HOUR, market=market, **values)
+    rows = [row(newest - ago * HOUR, market=market, **values) for ago in reversed(range(hours))]
+    with write(engine) as connection:
+        connection.execute(signals.insert(), rows)
 
 
 def bought(engine: Engine, candle_time: datetime, **values: Any) -> int:

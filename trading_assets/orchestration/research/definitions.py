@@ -7,6 +7,11 @@ import dagster as dg
 
 from trading_assets.orchestration.research.assets import research_assets
 from trading_assets.orchestration.research.jobs import research_jobs
+from trading_assets.orchestration.research.live_checks import (
+    live_checks,
+    live_checks_job,
+    live_checks_schedule,
+)
 from trading_assets.orchestration.research.resources import research_resources
 from trading_assets.orchestration.research.schedules import daily_retrain, signal_schedule
 from trading_assets.orchestration.research.sensors import champion_sensor, stale_models_sensor
@@ -26,8 +31,9 @@ def research_definitions(
         assets = _named_after_their_world(settings, research_assets(settings))
     return dg.Definitions(
         assets=assets,
-        jobs=research_jobs(),
-        schedules=[daily_retrain, signal_schedule(settings)],
+        asset_checks=[live_checks],
+        jobs=[*research_jobs(), live_checks_job()],
+        schedules=[daily_retrain, signal_schedule(settings), live_checks_schedule],
         sensors=[stale_models_sensor, champion_sensor],
         resources={**shared_resources(settings), **research_resources(), **(replaced or {})},
         executor=dg.in_process_executor,

@@ -31,7 +31,8 @@ def research_jobs() -> "list[UnresolvedAssetJobDefinition]":
         ),
         dg.define_asset_job(
             SIGNALS_JOB,
-            selection=dg.AssetSelection.assets(SIGNALS),
+            # Their live checks are a job of their own (live_checks.py).
+            selection=dg.AssetSelection.assets(SIGNALS).without_checks(),
             tags={tags.RESEARCH: Research.SIGNAL.value, tags.MAX_RUNTIME: str(SIGNALS_SECONDS)},
             description="The latest closed candle of every market through the champions.",
         ),

@@ -10,6 +10,7 @@ from trading_assets.settings import ProfileName, Settings
 SIGNALS = dg.AssetKey("signals")
 RETRAIN_JOB = "retrain"
 SIGNALS_JOB = "produce_signals"
+LIVE_CHECKS_JOB = "check_signals"
 
 
 def candles_key(interval_minutes: int) -> dg.AssetKey:

@@ -21,6 +21,7 @@ PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 class Research(StrEnum):
     TRAIN = "train"
     SIGNAL = "signal"
+    CHECK = "check"
 
 
 def attempt(profile: str) -> str:
