@@ -167,6 +167,21 @@ def _reconcile(settings: Settings) -> int:
     return reconcile(settings, SystemClock(), say)
 
 
+def _why_hold(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.why_hold import why_hold
+
+    return why_hold(settings, SystemClock().now(), say)
+
+
+def _funnel(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.funnel import funnel
+
+    say(funnel(settings, SystemClock().now()))
+    return 0
+
+
 def _doctor(settings: Settings) -> int:
     from trading_assets.clock import SystemClock
     from trading_assets.commands.doctor import doctor
@@ -220,6 +235,8 @@ COMMANDS = (
     Command("resume", "end the halt", _resume),
     Command("guard", "hold all open positions without Dagster, until they are sold", _guard),
     Command("reconcile", "compare the ledger with the account, once", _reconcile),
+    Command("why-hold", "say why nothing is bought, and whether that is normal", _why_hold),
+    Command("funnel", "print how signals became trades, or why not", _funnel),
     Command("doctor", "check everything and say which command mends what", _doctor),
     Command("materialize", "collect, train and signal once, without servers", _materialize),
     Command(

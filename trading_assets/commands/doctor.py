@@ -27,6 +27,7 @@ from trading_assets.signals.choices import (
     leading_profile,
     traded_profile,
 )
+from trading_assets.signals.health import check_signals, subject_of
 from trading_assets.world import World, world_of
 
 # The sensor beats every 30 s; three missed beats are no chance any more.
@@ -81,6 +82,7 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield from models(settings, engine, now)
         yield evaluation(settings, engine, now)
         yield from signals(settings, engine, now)
+        yield from live_checks(settings, engine, now)
     finally:
         engine.dispose()
 
@@ -287,6 +289,24 @@ def signals(settings: Settings, engine: Engine, now: datetime) -> Iterator[Findi
             yield Finding(Level.WARN, subject, text, "make run")
         else:
             yield Finding(Level.OK, subject, f"{line.decision} ({line.reason})")
+
+
+def live_checks(settings: Settings, engine: Engine, now: datetime) -> Iterator[Finding]:
+    """The live checks of the signals of the profile that comes first, those that are well as one.
+
+    The same findings as on `signals` in Dagster and in `why-hold`.
+    """
+    profile = leading_profile(traded_profile(engine, settings, now), settings)
+    subject = subject_of(settings, engine, profile)
+    if subject.forecast is None:
+        text = "none yet: how rare signals may be is not known"
+        yield Finding(Level.WARN, f"forecast {profile}", text, "make run: the job `evaluate`")
+    found = check_signals(engine, subject, now)
+    for f in found:
+        if f.level is not Level.OK:
+            yield Finding(f.level, f"{f.check} {f.market}", f.text, f.fix)
+    well = sum(f.level is Level.OK for f in found)
+    yield Finding(Level.OK, f"live checks {profile}", f"{well} of {len(found)} are well")
 
 
 def _logs(world: World) -> str:

@@ -10,9 +10,13 @@ from trading_assets.commands.doctor import findings
 from trading_assets.commands.ports import free_ports
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.rules.check import Level
+from trading_assets.rules.funnel import FunnelCode
 from trading_assets.settings import Settings, load_settings
+from trading_assets_tests.commands.silent_world import healthy_world, silent_world
 from trading_assets_tests.commands.world_rows import heartbeat_row, prepared, signal_row
 from trading_assets_tests.conftest import RunningExchange
+from trading_assets_tests.signals.said import HOUR, NEWEST, bought, ended
+from trading_assets_tests.signals.said import NOW as SIGNALS_NOW
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -110,3 +114,27 @@ def test_a_silent_trading_location_fails_only_while_servers_run(
     _, engine = prepared(settings_with())
     heartbeat_row(engine, NOW - timedelta(seconds=seconds))
     assert doctor.trading_heartbeat(engine, NOW, running=running).level is level
+
+
+def test_live_checks_are_quiet_when_well_and_name_what_is_not() -> None:
+    world = healthy_world(("KRW-BTC",))
+    lines = [f.line() for f in doctor.live_checks(world.settings, world.engine, SIGNALS_NOW)]
+    assert lines == ["OK    live checks swing: 11 of 11 are well"]
+    for ago in (9, 6, 3):
+        number = bought(world.engine, NEWEST - ago * HOUR)
+        ended(world.engine, number, FunnelCode.NO_CASH, SIGNALS_NOW - ago * HOUR)
+    lines = [f.line() for f in doctor.live_checks(world.settings, world.engine, SIGNALS_NOW)]
+    assert lines == [
+        "FAIL  trade_drought all: 3 BUY in 9 h, no trade: 3 no_cash; 3 faults, 2 may be -> "
+        "trading-assets funnel",
+        "OK    live checks swing: 10 of 11 are well",
+    ]
+
+
+def test_without_an_evaluation_the_doctor_says_that_rarity_is_unknown() -> None:
+    world = silent_world(("KRW-BTC",))
+    first, *_ = doctor.live_checks(world.settings, world.engine, SIGNALS_NOW)
+    assert first.line() == (
+        "WARN  forecast swing: none yet: how rare signals may be is not known -> make run: the job "
+        "`evaluate`"
+    )
