@@ -55,16 +55,16 @@ def simulate(
     """The account of `rules` trading `paths`, all markets at once.
 
     entry: where a BUY is filled. delay_candles: how much later every decision is acted on. Raises
-    ValueError: no market, a market twice, or candles of different intervals.
+    ValueError: no market, a market twice, candles of different intervals, or too many size steps.
     """
-    _check(paths, delay_candles)
+    _check(paths, rules, delay_candles)
     numbers = _rules(step_us(paths[0].series.interval), rules, costs, entry, delay_candles)
     account = _account(paths, numbers)
     simulate_account(account)
     return _simulation(paths, rules, account)
 
 
-def _check(paths: Sequence[MarketPath], delay_candles: int) -> None:
+def _check(paths: Sequence[MarketPath], rules: AccountRules, delay_candles: int) -> None:
     if not paths:
         raise ValueError("a simulation needs at least one market, there was none")
     markets = [path.market for path in paths]
@@ -75,6 +75,10 @@ def _check(paths: Sequence[MarketPath], delay_candles: int) -> None:
         raise ValueError(f"all markets need candles of one interval, were {sorted(intervals)}")
     if delay_candles < 0:
         raise ValueError(f"delay_candles must not be negative, was {delay_candles}")
+    if len(rules.size.steps) > MAX_SIZE_STEPS:
+        raise ValueError(
+            f"a simulation takes at most {MAX_SIZE_STEPS} size steps, were {len(rules.size.steps)}"
+        )
 
 
 def _account(paths: Sequence[MarketPath], numbers: Record) -> Account:
