@@ -34,12 +34,11 @@ from trading_assets.backtest.inputs import (
     MarketPath,
     Simulation,
     Trades,
+    close_times,
 )
-from trading_assets.candles.frame import TIMES, step_us
+from trading_assets.candles.frame import TIMES, TimeArray, step_us
 from trading_assets.exchange.price_units import KRW_TICKS
 from trading_assets.rules.costs import Costs
-
-Rows = NDArray[np.intp]
 
 _TICKS = KRW_TICKS[::-1]  # lowest band first
 
@@ -59,9 +58,10 @@ def simulate(
     """
     _check(paths, rules, delay_candles)
     numbers = _rules(step_us(paths[0].series.interval), rules, costs, entry, delay_candles)
-    account = _account(paths, numbers)
+    times = _common_times(paths)
+    account = _account(paths, numbers, writes_times=times is None)
     simulate_account(account)
-    return _simulation(paths, rules, account)
+    return _simulation(paths, rules, account, times)
 
 
 def _check(paths: Sequence[MarketPath], rules: AccountRules, delay_candles: int) -> None:
@@ -81,24 +81,31 @@ def _check(paths: Sequence[MarketPath], rules: AccountRules, delay_candles: int)
         )
 
 
-def _account(paths: Sequence[MarketPath], numbers: Record) -> Account:
+def _common_times(paths: Sequence[MarketPath]) -> TimeArray | None:
+    """The closes that all markets have, None when they differ."""
+    first = close_times(paths[0].market, paths[0].series)
+    others = (close_times(path.market, path.series) for path in paths[1:])
+    return first if all(np.array_equal(first, closes) for closes in others) else None
+
+
+def _account(paths: Sequence[MarketPath], numbers: Record, *, writes_times: bool) -> Account:
     """Room for the most that can happen; memory that is not written to is never taken."""
-    buys = [np.flatnonzero(path.buy) for path in paths]
-    rows, most_trades = sum(len(path) for path in paths), sum(len(b) for b in buys)
+    rows, most_trades = sum(map(len, paths)), sum(len(path.buy_rows) for path in paths)
+    most_steps = rows if writes_times else len(paths[0])
     state = np.zeros(1, STATE)[0]
     state["cash"] = numbers["capital"]
     return Account(
         candles=_candles(paths),
-        signals=_signals(paths, buys),
+        signals=_signals(paths),
         rules=numbers,
         state=state,
-        positions=_positions(paths, buys),
+        positions=_positions(paths),
         trades=np.empty(most_trades, TRADE),
-        halts=np.empty(rows, np.int64),
+        halts=np.empty(2 * most_trades, np.int64),  # each takes an entry or an exit of its own
         outcome=np.full(most_trades, NOT_A_CANDIDATE, np.int8),
-        times=np.empty(rows, np.int64),
-        equity=np.empty(rows),
-        exposures=np.empty(rows),
+        times=np.empty(most_steps if writes_times else 0, np.int64),
+        equity=np.empty(most_steps),
+        exposures=np.zeros(most_steps),
     )
 
 
@@ -114,11 +121,12 @@ def _candles(paths: Sequence[MarketPath]) -> Candles:
     )
 
 
-def _signals(paths: Sequence[MarketPath], buys: list[Rows]) -> Records:
+def _signals(paths: Sequence[MarketPath]) -> Records:
     """The BUY rows of all markets, one market after the other."""
-    signals = np.empty(sum(len(rows) for rows in buys), SIGNAL)
+    signals = np.empty(sum(len(path.buy_rows) for path in paths), SIGNAL)
     start = first_row = 0
-    for path, rows in zip(paths, buys, strict=True):
+    for path in paths:
+        rows = path.buy_rows
         part = signals[start : start + len(rows)]
         part["row"] = first_row + rows
         for name in ("p_buy", "ev_net", "min_ev_net", "stop_loss", "take_profit"):
@@ -128,14 +136,14 @@ def _signals(paths: Sequence[MarketPath], buys: list[Rows]) -> Records:
     return signals
 
 
-def _positions(paths: Sequence[MarketPath], buys: list[Rows]) -> Records:
+def _positions(paths: Sequence[MarketPath]) -> Records:
     positions = np.zeros(len(paths), POSITION)
     row = signal = 0
-    for m, (path, rows) in enumerate(zip(paths, buys, strict=True)):
+    for m, path in enumerate(paths):
         position = positions[m]
         position["market"], position["timeout"] = m, _us(path.timeout)
         position["row"], position["signal"] = row, signal
-        row, signal = row + len(path), signal + len(rows)
+        row, signal = row + len(path), signal + len(path.buy_rows)
         position["row_end"], position["signal_end"] = row, signal
     return positions
 
@@ -176,14 +184,16 @@ def _rules(step: int, rules: AccountRules, costs: Costs, entry: EntryAt, delay: 
     return numbers
 
 
-def _simulation(paths: Sequence[MarketPath], rules: AccountRules, account: Account) -> Simulation:
+def _simulation(
+    paths: Sequence[MarketPath], rules: AccountRules, account: Account, times: TimeArray | None
+) -> Simulation:
     state, steps = account.state, account.state["steps"]
     return Simulation(
         markets=tuple(path.market for path in paths),
         starting_krw=float(rules.starting_krw),
         trades=_trades(account.trades[: state["trades"]]),
         candidates=_candidates(account),
-        times=_cut(account.times, steps).view(TIMES),
+        times=_cut(account.times, steps).view(TIMES) if times is None else times,
         equity=_cut(account.equity, steps),
         exposure=_cut(account.exposures, steps),
         halts=account.halts[: state["halts"]].copy().view(TIMES),

@@ -4,10 +4,12 @@ Here: the shapes. Not here: the simulation (`engine`), how a decision is made of
 (`decisions`), and what is computed from the trades (statistics, reports).
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,16 @@ class TradeEnd(StrEnum):
 
 TRADE_ENDS = tuple(TradeEnd)  # what `Trades.reason` counts
 
+_RULES_OF_A_BUY: tuple[tuple[str, str, Callable[[FloatArray], BoolArray]], ...] = (
+    ("p_buy", "between 0 and 1", lambda x: (x >= 0) & (x <= 1)),
+    ("ev_net", "finite", np.isfinite),
+    ("min_ev_net", "finite", np.isfinite),
+    ("stop_loss", "above 0 and below 1", lambda x: (x > 0) & (x < 1)),
+    ("take_profit", "finite and above 0", lambda x: (x > 0) & np.isfinite(x)),
+)
+# Of each series that was found good, while it lives: a grid of settings makes many paths of it.
+_CLOSES: WeakKeyDictionary[CandleSeries, TimeArray] = WeakKeyDictionary()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarketPath:
@@ -62,32 +74,28 @@ class MarketPath:
     stop_loss: FloatArray
     take_profit: FloatArray
     timeout: timedelta
+    buy_rows: NDArray[np.intp] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_arrays(self)
-        _check_candles(self.market, self.series)
+        close_times(self.market, self.series)
         if self.timeout <= timedelta(0):
             raise ValueError(f"{self.market}: timeout must be above 0, was {self.timeout}")
-        if (self.buy & self.sell).any():
-            row = int(np.argmax(self.buy & self.sell))
-            raise ValueError(f"{self.market}: row {row} asks for both BUY and SELL")
-        for name, rule, good in (
-            ("p_buy", "between 0 and 1", (self.p_buy >= 0) & (self.p_buy <= 1)),
-            ("ev_net", "finite", np.isfinite(self.ev_net)),
-            ("min_ev_net", "finite", np.isfinite(self.min_ev_net)),
-            ("stop_loss", "above 0 and below 1", (self.stop_loss > 0) & (self.stop_loss < 1)),
-            (
-                "take_profit",
-                "finite and above 0",
-                (self.take_profit > 0) & np.isfinite(self.take_profit),
-            ),
-        ):
-            bad = self.buy & ~good
-            if bad.any():
-                row = int(np.argmax(bad))
+        both = self.buy & self.sell
+        if both.any():
+            raise ValueError(
+                f"{self.market}: row {int(np.argmax(both))} asks for both BUY and SELL"
+            )
+        rows = np.flatnonzero(self.buy)
+        object.__setattr__(self, "buy_rows", rows)
+        for name, rule, is_good in _RULES_OF_A_BUY:
+            values: FloatArray = getattr(self, name)[rows]
+            good = is_good(values)
+            if not good.all():
+                bad = int(np.argmin(good))
                 raise ValueError(
-                    f"{self.market}: {name} of a BUY must be {rule}, row {row} has "
-                    f"{getattr(self, name)[row]}"
+                    f"{self.market}: {name} of a BUY must be {rule}, row {rows[bad]} has "
+                    f"{values[bad]}"
                 )
 
     def __len__(self) -> int:
@@ -181,9 +189,9 @@ class Candidates:
 class Simulation:
     """What became of the account.
 
-    times: the closes of all candles, UTC, each once, oldest first. equity, exposure: KRW at those
-    times, after everything that happened there; positions at the bid. halts: when equity had fallen
-    too far from its peak.
+    times: the closes of all candles, UTC, each once, oldest first; read-only. equity, exposure: KRW
+    at those times, after everything that happened there; positions at the bid. halts: when equity
+    had fallen too far from its peak.
     """
 
     markets: tuple[str, ...]
@@ -226,8 +234,22 @@ def _check_array(path: MarketPath, name: str, n: int, dtype: np.dtype[np.generic
         )
 
 
+def close_times(market: str, series: CandleSeries) -> TimeArray:
+    """When each candle closes, UTC, (n,), read-only; one array for all who ask about this series.
+
+    Raises ValueError, naming the market: a position could not be judged on it, because it does not
+    go forward in time or has prices that cannot be.
+    """
+    known = _CLOSES.get(series)
+    if known is None:
+        _check_candles(market, series)
+        known = series.open_time + np.timedelta64(series.interval.duration)
+        known.flags.writeable = False
+        _CLOSES[series] = known
+    return known
+
+
 def _check_candles(market: str, series: CandleSeries) -> None:
-    """A path that a position can be judged on: forward in time, prices that exist."""
     step = np.timedelta64(series.interval.duration)
     ahead = np.diff(series.open_time)
     if (ahead < step).any():

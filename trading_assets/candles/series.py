@@ -25,7 +25,7 @@ from trading_assets.candles.gaps import GapKind
 from trading_assets.exchange.model import Interval
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CandleSeries:
     """Closed candles, oldest first, one row per interval within a segment; all shape (n,).
 

@@ -339,6 +339,14 @@ def test_after_a_resume_the_peak_starts_again() -> None:
     assert hours(made.halts) == [2]
 
 
+def test_a_resume_counts_before_an_entry_at_the_open() -> None:
+    # Halted at hour 2, resumed at the close of hour 5, which is the open of row 5: row 4's entry.
+    rules = replace(NERVOUS, resume_after=timedelta(hours=3))
+    # Bought at the open of row 1, stopped inside it.
+    made = traded(flat(9, r1=STOP), buy=[0, 3, 4], rules=rules, entry=EntryAt.NEXT_OPEN)
+    assert outcomes(made) == [FunnelCode.TRADED, FunnelCode.HALTED, FunnelCode.TRADED]
+
+
 def test_a_halted_position_without_a_candle_leaves_at_its_next_open() -> None:
     # The second market has no candle at hour 1 to 3; the halt of hour 2 reaches it at hour 4.
     paths = two(flat(6, r1=STOP), flat(4))

@@ -90,10 +90,10 @@ def stand_by(account: Account, time: int, steps: int) -> None:
     state, length = account.state, account.rules.step
     equity = account.rules.capital + state.pnl
     first = state.steps
-    for i in range(steps):
-        account.times[first + i] = time + (i + 1) * length
-        account.equity[first + i] = equity
-        account.exposures[first + i] = 0.0
+    account.equity[first : first + steps] = equity
+    if len(account.times):
+        for i in range(steps):
+            account.times[first + i] = time + (i + 1) * length
     state.steps = first + steps
     resume_if_due(state, account.rules, time + steps * length)
 
@@ -114,7 +114,8 @@ def hold_all(account: Account, time: int, steps: int) -> None:
         at = time + (i + 1) * rules.step
         state.exposure = exposure
         mark(state, rules, at)
-        account.times[first + i] = at
+        if len(account.times):
+            account.times[first + i] = at
         account.equity[first + i] = rules.capital + pnl
         account.exposures[first + i] = exposure
         state.steps += 1

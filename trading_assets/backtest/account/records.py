@@ -182,8 +182,8 @@ class Account(NamedTuple):
     """Everything that one simulation reads and writes.
 
     rules, state: one element of RULES and of STATE. positions: POSITION, for each market. signals:
-    SIGNAL. outcome: of each signal. trades (TRADE), halts: as many as `state` counts; times,
-    equity, exposures: one for each step.
+    SIGNAL. outcome: of each signal. trades (TRADE), halts: as many as `state` counts. equity,
+    exposures (zeros before): one for each step; times: likewise, or empty where they are known.
     """
 
     candles: Candles

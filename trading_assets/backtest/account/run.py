@@ -140,7 +140,8 @@ def enter_all(account: Account, at: int) -> None:
 @compiled
 def write_step(account: Account, at: int) -> None:
     state = account.state
-    account.times[state.steps] = at
+    if len(account.times):
+        account.times[state.steps] = at
     account.equity[state.steps] = account.rules.capital + state.pnl
     account.exposures[state.steps] = state.exposure
     state.steps += 1
