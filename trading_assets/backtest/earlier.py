@@ -19,6 +19,7 @@ from trading_assets.models.model import BUY, SELL
 from trading_assets.rules.costs import Costs
 
 _NEVER = timedelta(0)
+_FAR = 0.9
 
 
 def by_difference(path: MarketPath, predictions: Predictions, costs: Costs) -> MarketPath:
@@ -42,6 +43,12 @@ def by_difference(path: MarketPath, predictions: Predictions, costs: Costs) -> M
         ev_net=np.where(buy, 1.0, np.nan),
         min_ev_net=np.where(buy, 0.0, np.nan),
     )
+
+
+def without_barriers(path: MarketPath) -> MarketPath:
+    """`path` with barriers that no candle reaches, so that only the time limit ends a trade."""
+    far = np.where(np.isfinite(path.stop_loss), _FAR, np.nan)
+    return replace(path, stop_loss=far, take_profit=far)
 
 
 def without_limits(rules: AccountRules) -> AccountRules:

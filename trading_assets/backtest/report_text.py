@@ -46,7 +46,7 @@ def doubts_table(report: Report) -> str:
     rows: list[Row] = [
         ("seeds alone, net bp a trade", seeds_text(report.seeds)),
         (f"without the best {best.weeks} weeks, net bp", f"{signed(best.net_bp)} ({best.trades})"),
-        ("signals rolled 20 to 120 days, net bp", luck_text(report.placebo)),
+        ("same signals at the wrong time, net bp", luck_text(report.placebo)),
         ("random entries, same exits, net bp", luck_text(report.random)),
         (
             "buy and hold, equal weights",

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from trading_assets.backtest.earlier import by_difference, without_limits
+from trading_assets.backtest.earlier import by_difference, without_barriers, without_limits
 from trading_assets.backtest.paths import account_rules, market_path, signals_of
 from trading_assets.backtest.predicted import bins, outcomes, predicted
 from trading_assets.backtest.predictions import FoldFacts, Predictions
@@ -146,6 +146,15 @@ def test_the_earlier_formula_enters_above_twice_the_cost() -> None:
     assert earlier.buy[[0, 2]].all()
     assert not earlier.sell.any()
     assert earlier.buy.sum() == 2
+
+
+def test_without_barriers_no_candle_reaches_them_and_rows_without_a_prediction_stay_so() -> None:
+    made = market_path(predictions([2, 4], [BUY, BUY]), series(), SWING, COSTS)
+    free = without_barriers(made)
+    # The path begins at row 2; row 3 has no prediction.
+    assert free.stop_loss[[0, 2]].tolist() == free.take_profit[[0, 2]].tolist() == [0.9, 0.9]
+    assert np.isnan(free.stop_loss[1])
+    assert free.timeout == made.timeout
 
 
 def test_outcomes_are_joined_by_candle_time_where_they_are_known() -> None:

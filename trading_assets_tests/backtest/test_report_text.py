@@ -31,7 +31,7 @@ def test_the_text_names_subject_variants_and_doubts() -> None:
     assert "| round trip 40 bp | 120 |" in text
     assert "| seeds alone, net bp a trade | mean +11, sd 2 (+9, +11, +13) |" in text
     placebo = "mean -10, sd 3, max -8 (3 times, 0 % reached ours)"  # (-12 - 8) / 2, 4 / sqrt(2)
-    assert f"| signals rolled 20 to 120 days, net bp | {placebo} |" in text
+    assert f"| same signals at the wrong time, net bp | {placebo} |" in text
     assert "| buy and hold, equal weights | 150.0 %, draw-down 40.0 % |" in text
     assert "| BUYs the trader's rules stopped | resting 3 |" in text
     assert "| KRW-BTC | 1000 | 0.960 | 0.980 | 0.550 [0.520, nan] |" in text
