@@ -1,14 +1,17 @@
 """One request limiter per Upbit group, shared by every process of the machine.
 
 Upbit counts per address, not per process, so the grants of the last seconds lie in a small file
-behind a file lock; a killed process frees the lock at once. The exchange's own words (sec=0, 429,
-418) are kept there too, so that all processes stop together. Not here: sending, and retries.
+behind a file lock; a killed process frees the lock at once, and one that was stopped with it in
+hand holds nobody up for long. The exchange's own words (sec=0, 429, 418) are kept there too, so
+that all processes stop together. Not here: sending, and retries.
 """
 
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trading_assets.clock import Clock
-from trading_assets.errors import EnvironmentProblem, IpBlocked
+from trading_assets.errors import IpBlocked
 
 # A grant is not yet an arrival: 2 % of slack keeps the jitter of sending out of the next window.
 _SLACK = 1.02
@@ -25,7 +28,9 @@ _SLACK = 1.02
 _CLOSEST = 0.7
 # Longer pauses than this are not ours: the clock was set back.
 _LONGEST_PAUSE_SECONDS = 10.0
-_LOCK_TIMEOUT_SECONDS = 30.0
+# The lock is held for less than a millisecond. After so long its holder was stopped, and an exit
+# must not wait for it: one request in two seconds is slower than every limit by itself.
+_LOCK_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,16 @@ class RateLimiter:
     Reaches 98 % of the rate as long as somebody asks, spaced by at least 0.7 of an even step.
     """
 
-    def __init__(self, folder: Path, group: str, per_second: Decimal, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        group: str,
+        per_second: Decimal,
+        clock: Clock,
+        *,
+        lock_timeout: float = _LOCK_TIMEOUT_SECONDS,
+    ) -> None:
+        """lock_timeout: seconds of waiting for another process's turn."""
         if not per_second > 0:
             raise ValueError(f"per_second must be above 0, was {per_second}")
         self.folder = folder
@@ -53,7 +67,7 @@ class RateLimiter:
         self._clock = clock
         self._path = folder / f"{group}.json"
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / f"{group}.lock", _LOCK_TIMEOUT_SECONDS, poll_interval=0.005)
+        self._lock = FileLock(folder / f"{group}.lock", lock_timeout, poll_interval=0.005)
         rate = float(per_second)
         whole = max(1, math.floor(rate))
         # (n, seconds): at most n grants in so many seconds; the second pair binds 8.5 to 9.
@@ -136,28 +150,30 @@ class RateLimiter:
             return fresh
 
     def _write(self, state: _State) -> None:
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        writer = f"{os.getpid()}-{threading.get_ident()}"
+        draft = self._path.with_name(f".{self._path.name}.{writer}.tmp")
         draft.write_text(json.dumps(asdict(state)), encoding="utf-8")
         draft.replace(self._path)
 
 
 class _Held:
-    """The lock while one state is read and written; says which file when it cannot be had."""
+    """The lock while one state is read and written. It is had in turn, or else done without.
+
+    Without it a grant of another process may be forgotten; the file itself is swapped whole.
+    """
 
     def __init__(self, lock: FileLock) -> None:
         self._lock = lock
+        self._is_ours = False
 
     def __enter__(self) -> None:
-        try:
+        with suppress(Timeout):
             self._lock.acquire()
-        except Timeout as exc:
-            raise EnvironmentProblem(
-                f"{self._lock.lock_file} has been locked by another process for "
-                f"{_LOCK_TIMEOUT_SECONDS:.0f} s: end the process that holds it"
-            ) from exc
+            self._is_ours = True
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        if self._is_ours:
+            self._lock.release()
 
 
 def _state(found: Mapping[str, object]) -> _State:

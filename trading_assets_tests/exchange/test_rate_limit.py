@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -175,17 +177,42 @@ time.sleep(600)
 """
 
 
+@contextmanager
+def lock_held(lock: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """By another process, which lives as long as the block."""
+    child = subprocess.Popen([sys.executable, "-c", _HOLDER, str(lock)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    try:
+        assert child.stdout.readline() == b"held\n"
+        with pytest.raises(Timeout):
+            FileLock(lock, blocking=False).acquire()
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
 def test_a_process_killed_while_it_holds_the_lock_blocks_nobody(tmp_path: Path) -> None:
     clock = SteppedClock(START)
     limiter = _limiter(tmp_path, clock)
-    lock = tmp_path / "candle.lock"
-    child = subprocess.Popen([sys.executable, "-c", _HOLDER, str(lock)], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"held\n"
-    with pytest.raises(Timeout):
-        FileLock(lock, blocking=False).acquire()
-    child.kill()
-    child.wait()
-    child.stdout.close()
-    limiter.acquire()
+    with lock_held(tmp_path / "candle.lock") as child:
+        child.kill()
+        child.wait()
+        limiter.acquire()
     assert clock.now() == START
+
+
+def test_a_process_that_keeps_the_lock_only_slows_the_others_down(tmp_path: Path) -> None:
+    """It was stopped with the lock in its hand. The state is kept all the same: 0.8 of the second
+    that was paused before are left, and the grant is written down."""
+    clock = SteppedClock(START)
+    limiter = RateLimiter(tmp_path, "candle", Decimal(10), clock, lock_timeout=0.01)
+    limiter.pause(1.0)
+    clock.advance(timedelta(seconds=0.2))
+    with lock_held(tmp_path / "candle.lock"):
+        limiter.acquire()
+    assert clock.now() == START + timedelta(seconds=1, microseconds=1)
+    assert json.loads((tmp_path / "candle.json").read_text())["granted"] == [
+        pytest.approx(clock.now().timestamp(), abs=1e-5)
+    ]
