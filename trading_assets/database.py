@@ -5,7 +5,8 @@ Alembic migrations beside this file; `prepare` runs them once, before any server
 written by the rooms they belong to.
 """
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.engine import Connection, Dialect, Engine, ExceptionContext
 from sqlalchemy.types import TypeDecorator
 
-from trading_assets.errors import MigrationNeeded, WrongWorld
+from trading_assets.errors import DatabaseBusy, MigrationNeeded, WrongWorld
 from trading_assets.settings import Settings
 from trading_assets.world import World
+from trading_assets.write_lock import writer_of
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -377,8 +379,13 @@ def database_url(settings: Settings, world: World) -> str:
     return f"sqlite:///{world.database}"
 
 
-def connect(url: str) -> Engine:
-    """An engine with the rules of this project: WAL, busy timeout, FULL synchronous for SQLite."""
+def connect(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
+    """An engine with the rules of this project: WAL, busy timeout, FULL synchronous for SQLite.
+
+    busy_timeout_ms: how long one try to write waits for its turn in SQLite before DatabaseBusy, and
+    how long PostgreSQL lets a transaction stand idle before it ends it: whoever was stopped amid a
+    transaction (none of ours waits for anything) must not keep all others from writing.
+    """
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
         Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -386,20 +393,61 @@ def connect(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg2")
     engine = sa.create_engine(parsed, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _set_up_sqlite)
-        sa.event.listen(engine, "begin", _begin_immediate)
+        sa.event.listen(engine, "connect", lambda dbapi, _: _set_up_sqlite(dbapi, busy_timeout_ms))
+        sa.event.listen(engine, "begin", _begin)
+        sa.event.listen(
+            engine, "handle_error", lambda context: _busy(context, busy_timeout_ms), retval=True
+        )
+    else:
+        sa.event.listen(
+            engine, "connect", lambda dbapi, _: _set_up_postgresql(dbapi, busy_timeout_ms)
+        )
     return engine
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # The driver would start deferred transactions of its own; `_begin_immediate` starts ours.
+def _set_up_sqlite(connection: Any, busy_timeout_ms: int) -> None:
+    # The driver would start deferred transactions of its own; `_begin` starts ours.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _set_up_postgresql(connection: Any, busy_timeout_ms: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {busy_timeout_ms}")
+    connection.commit()
+
+
+def _busy(context: ExceptionContext, busy_timeout_ms: int) -> DatabaseBusy | None:
+    """What to raise instead of the driver's "database is locked"; None leaves other errors be."""
+    code = getattr(context.original_exception, "sqlite_errorcode", None)
+    if code is None or code & 0xFF != sqlite3.SQLITE_BUSY or code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+        return None  # the last: a read that went on to write, which no waiting mends
+    writer = None
+    if context.engine is not None and context.engine.url.database:
+        writer = writer_of(Path(context.engine.url.database))
+    by = "another process" if writer is None else str(writer)
+    end = ""
+    if writer is not None and writer.is_stopped:
+        end = f": end it with `kill -9 {writer.pid}`, its transaction is then undone"
+    return DatabaseBusy(f"the database was locked for {busy_timeout_ms / 1000:g} s by {by}{end}")
+
+
+def patient(engine: Engine, on_busy: Callable[[DatabaseBusy], None]) -> Engine:
+    """`engine`, whose writes try again after DatabaseBusy for as long as `on_busy` returns.
+
+    It raises to give up. PostgreSQL's writes wait by themselves.
+    """
+    return engine.execution_options(on_busy=on_busy)
+
+
+def impatient(engine: Engine) -> Engine:
+    """`engine`, whose writes try once and raise DatabaseBusy."""
+    return engine.execution_options(on_busy=None)
 
 
 @contextmanager
@@ -408,15 +456,26 @@ def write(engine: Engine) -> Iterator[Connection]:
 
     In SQLite it is BEGIN IMMEDIATE: it waits for its turn at the start, where a deferred
     transaction that upgrades to a write fails at once under load (measured). Keep nothing slow,
-    and no network call, inside.
+    and no network call, inside. Raises DatabaseBusy.
     """
     with engine.begin() as connection:
         yield connection
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    connection.exec_driver_sql("BEGIN" if options.get("read_only") else "BEGIN IMMEDIATE")
+    if options.get("read_only"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    on_busy = options.get("on_busy")
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except DatabaseBusy as busy:
+            if on_busy is None:
+                raise
+            on_busy(busy)
 
 
 @contextmanager
@@ -452,7 +511,8 @@ def prepare(engine: Engine, world: World) -> None:
 def open_database(settings: Settings, world: World) -> Engine:
     """The prepared database of `world`.
 
-    Raises MigrationNeeded when it was never prepared, WrongWorld when it is another world's.
+    Raises MigrationNeeded when it was never prepared, WrongWorld when it is another world's,
+    DatabaseBusy.
     """
     engine = connect(database_url(settings, world))
     try:

@@ -37,6 +37,13 @@ class NotReadyYet(TryAgain):
     """An input that will come (the closing candle, a server that starts) is not there yet."""
 
 
+class DatabaseBusy(TryAgain):
+    """Another process was amid a write for as long as one may wait; says which, where it is known.
+
+    Our writes take milliseconds, so that process was stopped or hangs.
+    """
+
+
 # --- fix the request ------------------------------------------------------------------------
 
 

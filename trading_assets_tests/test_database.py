@@ -1,6 +1,9 @@
 """Column types, transactions and the world marker of the database."""
 
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -15,12 +18,16 @@ from trading_assets.database import (
     UtcInstant,
     connect,
     heartbeats,
+    impatient,
+    patient,
     prepare,
     read,
     write,
 )
-from trading_assets.errors import WrongWorld
+from trading_assets.errors import DatabaseBusy, WrongWorld
 from trading_assets.world import World
+from trading_assets_tests.stopped_writer import go_on, stopped_writer
+from trading_assets_tests.trading.ledger_world import postgres_schema
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -39,18 +46,18 @@ def _world(tmp_path: Path, name: str = "sandbox-test") -> World:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> sa.Engine:
-    if request.param == "sqlite":
-        engine = connect(f"sqlite:///{tmp_path_factory.mktemp('db') / 'types.sqlite'}")
-    else:
-        engine = connect("postgresql://root@127.0.0.1:5432/test")
-        try:
-            engine.connect().close()
-        except sa.exc.OperationalError:
-            pytest.skip("no PostgreSQL at 127.0.0.1:5432 (database test, user root)")
-    _metadata.drop_all(engine)
-    _metadata.create_all(engine)
-    return engine
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[sa.Engine]:
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('db') / 'types.sqlite'}"
+        else:
+            url = stack.enter_context(postgres_schema("types"))
+        engine = connect(url)
+        stack.callback(engine.dispose)
+        _metadata.create_all(engine)
+        yield engine
 
 
 def _round_trip(engine: sa.Engine, column: sa.Column[object], value: object) -> object:
@@ -149,3 +156,100 @@ def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     with read(connect(url)) as connection:
         rows = connection.execute(sa.select(heartbeats.c.name, heartbeats.c.detail)).all()
     assert sorted(map(tuple, rows)) == [(n, "49") for n in "abcd"]
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> sa.Engine:
+    """Waits 50 ms for its turn, where others wait ten seconds."""
+    prepare(connect(f"sqlite:///{tmp_path / 'a.sqlite'}"), _world(tmp_path))
+    return connect(f"sqlite:///{tmp_path / 'a.sqlite'}", busy_timeout_ms=50)
+
+
+def _beat(engine: sa.Engine, name: str) -> None:
+    with write(engine) as connection:
+        connection.execute(heartbeats.insert().values(name=name, beat_at=NOW, detail=""))
+
+
+def _beats(engine: sa.Engine) -> list[str]:
+    with read(engine) as connection:
+        return list(connection.execute(sa.select(heartbeats.c.name)).scalars())
+
+
+def test_a_writer_that_was_stopped_keeps_others_from_writing_but_not_from_reading(
+    hasty: sa.Engine, tmp_path: Path
+) -> None:
+    with stopped_writer(tmp_path / "a.sqlite") as process:
+        with pytest.raises(DatabaseBusy, match=r"^the database was locked for 0\.05 s by ") as busy:
+            _beat(hasty, "a")
+        if sys.platform == "linux":
+            assert f"`kill -9 {process.pid}`, its transaction is then undone" in str(busy.value)
+        assert _beats(hasty) == []
+        go_on(process)
+        _beat(hasty, "b")
+    assert _beats(hasty) == ["b"]
+
+
+def test_a_patient_write_goes_on_asking_until_it_has_its_turn(
+    hasty: sa.Engine, tmp_path: Path
+) -> None:
+    tries: list[DatabaseBusy] = []
+    with stopped_writer(tmp_path / "a.sqlite") as process:
+
+        def on_busy(busy: DatabaseBusy) -> None:
+            tries.append(busy)
+            if len(tries) == 3:
+                go_on(process)
+
+        _beat(patient(hasty, on_busy), "a")
+    assert len(tries) == 3
+    assert _beats(hasty) == ["a"]
+
+
+def test_a_patient_write_may_give_up_and_an_impatient_one_asks_once(
+    hasty: sa.Engine, tmp_path: Path
+) -> None:
+    def give_up(busy: DatabaseBusy) -> None:
+        raise TimeoutError from busy
+
+    with stopped_writer(tmp_path / "a.sqlite"):
+        waits = patient(hasty, give_up)
+        with pytest.raises(TimeoutError):
+            _beat(waits, "a")
+        with pytest.raises(DatabaseBusy):
+            _beat(impatient(waits), "a")
+    assert _beats(hasty) == []
+
+
+def test_a_read_that_goes_on_to_write_is_no_question_of_waiting(hasty: sa.Engine) -> None:
+    def write_after_another_wrote() -> None:
+        with read(hasty) as connection:
+            connection.execute(sa.select(heartbeats)).all()
+            _beat(hasty, "another")
+            connection.execute(heartbeats.delete())
+
+    with pytest.raises(sa.exc.OperationalError, match="database is locked"):
+        write_after_another_wrote()
+
+
+def test_postgresql_ends_a_transaction_that_stands_still(engine: sa.Engine) -> None:
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no server that could end it")
+    url = engine.url.render_as_string(hide_password=False)
+    frozen = connect(url, busy_timeout_ms=100)
+
+    def stand_still() -> None:
+        with write(frozen) as connection:
+            connection.execute(sa.text("LOCK TABLE exact_values"))
+            with write(engine) as other:  # waits until the server has ended the first
+                other.execute(sa.text("SET LOCAL lock_timeout = '30s'"))
+                other.execute(_values.insert().values(amount=Decimal("7.25")))
+            connection.execute(_values.delete())
+
+    # "terminated by idle-in-transaction timeout", or only a closed connection where that came first
+    with pytest.raises(sa.exc.OperationalError) as ended:
+        stand_still()
+    assert ended.value.connection_invalidated
+    frozen.dispose()
+    seven = sa.select(_values.c.amount).where(_values.c.amount == Decimal("7.25"))
+    with read(engine) as connection:
+        assert connection.execute(seven).scalars().all() == [Decimal("7.25")]

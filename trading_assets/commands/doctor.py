@@ -17,7 +17,13 @@ from sqlalchemy.engine import Engine
 from trading_assets.commands import dagster_web, signal_table
 from trading_assets.commands.ports import answers, is_free, server_ports
 from trading_assets.database import heartbeats, open_database, read
-from trading_assets.errors import MigrationNeeded, NotReadyYet, TradingAssetsError, WrongWorld
+from trading_assets.errors import (
+    DatabaseBusy,
+    MigrationNeeded,
+    NotReadyYet,
+    TradingAssetsError,
+    WrongWorld,
+)
 from trading_assets.models.staleness import confirmed_at, is_expired, is_stale
 from trading_assets.rules.check import Level
 from trading_assets.settings import Settings
@@ -29,6 +35,7 @@ from trading_assets.signals.choices import (
 )
 from trading_assets.signals.health import check_signals, subject_of
 from trading_assets.world import World, world_of
+from trading_assets.write_lock import writer_of
 
 # The sensor beats every 30 s; three missed beats are no chance any more.
 HEARTBEAT_LIMIT = timedelta(seconds=100)
@@ -74,8 +81,11 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
     except (MigrationNeeded, WrongWorld) as exc:
         yield Finding(Level.FAIL, "database", str(exc), "make setup")
         return
+    except DatabaseBusy as exc:
+        yield Finding(Level.FAIL, "database", str(exc))
+        return
     try:
-        yield Finding(Level.OK, "database", f"prepared for the world {world.name}")
+        yield database(world)
         yield from dagster_daemons(settings, world, running=running)
         yield trading_heartbeat(engine, now, running=running)
         yield from candles(settings, world, now)
@@ -164,6 +174,15 @@ def exchange(settings: Settings) -> Finding:
         text = f"{url} does not list {', '.join(unknown)}"
         return Finding(Level.FAIL, "exchange", text, "correct MARKETS")
     return Finding(Level.OK, "exchange", f"{url} lists all {len(settings.markets)} markets")
+
+
+def database(world: World) -> Finding:
+    """Whether everybody can write: a process stopped amid a write keeps all others from it."""
+    writer = writer_of(world.database)
+    if writer is None or not writer.is_stopped:
+        return Finding(Level.OK, "database", f"prepared for the world {world.name}")
+    text = f"nobody can write, it is locked by {writer}"
+    return Finding(Level.FAIL, "database", text, f"kill -9 {writer.pid}")
 
 
 def dagster_daemons(settings: Settings, world: World, *, running: bool) -> Iterator[Finding]:

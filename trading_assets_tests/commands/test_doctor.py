@@ -1,5 +1,6 @@
 """The doctor: a line that stays quiet and a line that fires for each thing it looks at."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from trading_assets_tests.commands.world_rows import heartbeat_row, prepared, si
 from trading_assets_tests.conftest import RunningExchange
 from trading_assets_tests.signals.said import HOUR, NEWEST, bought, ended
 from trading_assets_tests.signals.said import NOW as SIGNALS_NOW
+from trading_assets_tests.stopped_writer import stopped_writer
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -59,6 +61,20 @@ def test_a_prepared_world_without_servers_warns_but_does_not_fail() -> None:
     assert "OK    database: prepared for the world sandbox-1854611e" in said
     assert any(line.startswith("WARN  Dagster daemon: Dagster does not run") for line in said)
     assert any(line.startswith("WARN  signal KRW-BTC scalp: none yet") for line in said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds a lock")
+def test_a_process_stopped_amid_a_write_fails_with_the_command_that_ends_it() -> None:
+    settings = settings_with()
+    world, engine = prepared(settings)
+    with stopped_writer(world.database) as process:
+        said: list[str] = []
+        assert doctor.doctor(settings, NOW, said.append) == 1
+        (line,) = [line for line in said if "database:" in line]
+        told = f"FAIL  database: nobody can write, it is locked by process {process.pid} "
+        assert line.startswith(told)
+        assert line.endswith(f"which is stopped -> kill -9 {process.pid}")
+    engine.dispose()
 
 
 def test_an_exchange_that_answers_is_asked_for_the_markets(paper_exchange: RunningExchange) -> None:
