@@ -19,6 +19,9 @@ from trading_assets.rules.funnel import FunnelCode, Refusal
 from trading_assets.trading.records import Position
 from trading_assets.trading.transactions import change
 
+# id, market, profile, expires_at
+_Undecided = sa.Row[tuple[int, str, str, datetime]]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -113,21 +116,15 @@ def candidates(engine: Engine, now: datetime) -> tuple[int, ...]:
 def end_missed_candidates(engine: Engine, now: datetime) -> int:
     """Give every candidate that nobody decided on in time its row; says how many there were.
 
-    One that a newer signal replaced is `superseded`, otherwise it has `expired`.
+    One that a newer signal replaced is `superseded`, otherwise it has `expired`. Nothing is written
+    when there is none. Raises DatabaseBusy.
     """
+    with read(engine) as connection:
+        if not _missed(connection, now):
+            return 0
     with change(engine) as connection:
-        newest = _newest(connection)
-        ended = 0
-        for row in _undecided(connection):
-            replaced_by = newest[(row.market, row.profile)]
-            if replaced_by != row.id:
-                refusal = Refusal(
-                    FunnelCode.SUPERSEDED, f"signal {replaced_by} replaced signal {row.id}"
-                )
-            elif row.expires_at <= now:
-                refusal = Refusal(FunnelCode.EXPIRED, f"expired at {row.expires_at} undecided")
-            else:
-                continue
+        missed = _missed(connection, now)
+        for row, refusal in missed:
             write_outcome(
                 connection,
                 signal_id=row.id,
@@ -137,8 +134,21 @@ def end_missed_candidates(engine: Engine, now: datetime) -> int:
                 position_id=None,
                 now=now,
             )
-            ended += 1
-        return ended
+    return len(missed)
+
+
+def _missed(connection: Connection, now: datetime) -> list[tuple[_Undecided, Refusal]]:
+    newest = _newest(connection)
+    missed = []
+    for row in _undecided(connection):
+        replaced_by = newest[(row.market, row.profile)]
+        if replaced_by != row.id:
+            told = f"signal {replaced_by} replaced signal {row.id}"
+            missed.append((row, Refusal(FunnelCode.SUPERSEDED, told)))
+        elif row.expires_at <= now:
+            told = f"expired at {row.expires_at} undecided"
+            missed.append((row, Refusal(FunnelCode.EXPIRED, told)))
+    return missed
 
 
 def outcomes(engine: Engine, since: datetime) -> tuple[Outcome, ...]:
@@ -164,7 +174,7 @@ def counts(engine: Engine, since: datetime) -> dict[FunnelCode, int]:
     return {code: found[code] for code in FunnelCode if code in found}
 
 
-def _undecided(connection: Connection) -> list[sa.Row[tuple[int, str, str, datetime]]]:
+def _undecided(connection: Connection) -> list[_Undecided]:
     """Candidates without a row and without a position, oldest first."""
     query = (
         sa.select(signals.c.id, signals.c.market, signals.c.profile, signals.c.expires_at)

@@ -12,7 +12,8 @@ from typing import Self
 
 from sqlalchemy.exc import OperationalError
 
-from trading_assets.errors import LeaseLost
+from trading_assets.database import impatient
+from trading_assets.errors import DatabaseBusy, LeaseLost
 from trading_assets.trading import leases
 from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.leases import Lease
@@ -57,15 +58,15 @@ class Heart:
         while not self._stopping.wait(every):
             try:
                 self._beat()
-            except OperationalError:
-                continue  # the database is busy: the lease lives on for several beats
+            except (DatabaseBusy, OperationalError):
+                continue  # busy or away: the lease lives on for several beats
             except Exception as exc:  # noqa: BLE001  # told by `check`, to the thread that trades
                 self._end = exc
                 return
 
     def _beat(self) -> None:
         leases.renew(
-            self._floor.engine,
+            impatient(self._floor.engine),  # to stop means to join: no beat may wait for ever
             self._lease,
             now=self._floor.now(),
             duration=seconds(self._floor.knobs.lease_seconds),

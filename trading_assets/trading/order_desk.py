@@ -26,7 +26,7 @@ from trading_assets.errors import (
     TryAgain,
 )
 from trading_assets.exchange.model import Order
-from trading_assets.trading import booking, halts, records
+from trading_assets.trading import booking, halts, leases, records
 from trading_assets.trading.account import outside_now
 from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.leases import Lease
@@ -140,7 +140,7 @@ class OrderDesk:
         began = self._floor.now()
         with self._floor.step("mark the order sent"):
             sent = booking.mark_sent(self._floor.engine, self._lease, intent.identifier, began)
-        self._check_awake(began)
+        self._check_awake(sent, began)
         try:
             with self._floor.step("post the order"):
                 order = self._floor.account.place(intent.request)
@@ -153,10 +153,19 @@ class OrderDesk:
             return self._mark_unknown(sent, _said(exc))
         return self._book(order)
 
-    def _check_awake(self, began: datetime) -> None:
-        """A process that slept here may no longer be the holder: its successor settles it."""
-        if self._floor.now() - began >= seconds(self._floor.knobs.lease_seconds):
-            raise LeaseLost(f"slept since {began} before sending an order of {self._lease.subject}")
+    def _check_awake(self, intent: Intent, began: datetime) -> None:
+        """Since `began` less than a lease's length has passed, or the lease holds all the same.
+
+        A process that slept here may no longer be the holder: its successor settles the order. An
+        exit that only waited for its turn to write goes on; an entry would come to another price.
+        Raises LeaseLost.
+        """
+        lasts = seconds(self._floor.knobs.lease_seconds)
+        while self._floor.now() - began >= lasts:
+            if intent.leg is Leg.ENTRY:
+                raise LeaseLost(f"slept since {began} before sending an entry of {intent.market}")
+            began = self._floor.now()
+            leases.renew(self._floor.engine, self._lease, now=began, duration=lasts)
         self._check()
 
     def _refused(self, intent: Intent, refusal: TradingAssetsError) -> Intent:

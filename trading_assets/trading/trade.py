@@ -6,13 +6,13 @@ ledger what there is to do. Nothing is sent while a run is being ended from outs
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from trading_assets.database import read
-from trading_assets.errors import LedgerError
+from trading_assets.database import impatient, read
+from trading_assets.errors import DatabaseBusy, LedgerError
 from trading_assets.rules.funnel import Refusal
 from trading_assets.trading import leases, records
 from trading_assets.trading.entry import arm, enter, finish_entry
@@ -23,6 +23,10 @@ from trading_assets.trading.leases import Lease
 from trading_assets.trading.order_desk import OrderDesk
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import Leg, PositionState
+from trading_assets.trading.waiting import Waiting, waiting
+
+# Whoever starts takeovers sends the next one after a minute: until it is there, this one waits on.
+_LEASE_PATIENCE = timedelta(seconds=90)
 
 
 class TradeEnd(StrEnum):
@@ -47,23 +51,18 @@ def trade(floor: Floor, market: str, holder: str, *, signal_id: int | None = Non
     """Enter for `signal_id` and guard to the end, or guard what `market` holds already.
 
     holder: of this process, unique. The first act is to take the lease; without it the run ends.
-    Raises LeaseLost when another took over meanwhile, and the errors of asking before an entry was
-    decided; with a position there are none but LedgerMismatch.
+    Raises DatabaseBusy when the lease could not be written for a minute and a half, LeaseLost when
+    another took over meanwhile, and the errors of asking before an entry was decided; with a
+    position there are none but LedgerMismatch.
     """
     with floor.step("take the lease"):
-        lease = leases.take(
-            floor.engine,
-            market,
-            holder,
-            now=floor.now(),
-            duration=seconds(floor.knobs.lease_seconds),
-        )
+        lease = _taken(floor, market, holder)
     if lease is None:
         floor.tell(f"{market}: another run holds it")
         return TradeReport(TradeEnd.HELD_BY_ANOTHER)
     try:
         with Heart(floor, lease) as heart:
-            report = _under_lease(floor, lease, heart, signal_id)
+            report = _under_lease(waiting(floor), lease, heart, signal_id)
     except BaseException:
         _let_go(floor, lease)
         raise
@@ -72,11 +71,27 @@ def trade(floor: Floor, market: str, holder: str, *, signal_id: int | None = Non
     return report
 
 
+def _taken(floor: Floor, market: str, holder: str) -> Lease | None:
+    """The lease, None while another holds it. Each try looks at the clock anew."""
+    on_busy = Waiting(floor, _LEASE_PATIENCE)
+    while True:
+        try:
+            return leases.take(
+                impatient(floor.engine),
+                market,
+                holder,
+                now=floor.now(),
+                duration=seconds(floor.knobs.lease_seconds),
+            )
+        except DatabaseBusy as busy:
+            on_busy(busy)
+
+
 def _let_go(floor: Floor, lease: Lease) -> None:
     """Release early, so that a successor need not wait for the expiry. Sends nothing."""
     try:
-        leases.release(floor.engine, lease, floor.now())
-    except SQLAlchemyError as exc:
+        leases.release(impatient(floor.engine), lease, floor.now())
+    except (SQLAlchemyError, DatabaseBusy) as exc:
         # The lease expires by itself; what ended the run is the error to show.
         floor.tell(f"{lease.subject}: the lease could not be released: {exc}")
 

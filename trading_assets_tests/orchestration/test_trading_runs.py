@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from trading_assets.database import alerts, read
+from trading_assets.database import alerts, connect, database_url, read
 from trading_assets.errors import ExchangeUnavailable, LedgerMismatch
 from trading_assets.orchestration.trading.assets import FILLS, ORDERS, POSITIONS
 from trading_assets.orchestration.trading.sensors import emergency_sensor, reconcile_sensor
@@ -32,6 +33,7 @@ from trading_assets_tests.orchestration.trading_world import (
     TradingWorld,
     open_world,
 )
+from trading_assets_tests.stopped_writer import stopped_writer
 
 
 @pytest.fixture
@@ -173,6 +175,17 @@ def test_a_takeover_that_died_before_its_lease_is_followed_by_another_under_a_ne
     (again,) = trading_world.requests(later_seconds=6)
     assert again.run_key != first.run_key
     assert again.tags == first.tags
+
+
+def test_a_takeover_starts_although_nobody_can_write_now(trading_world: TradingWorld) -> None:
+    """Its run waits for the lock. The missed candidate, which would be written down, waits too."""
+    trading_world.hold_abandoned_position()
+    trading_world.give_signal(expires_at=trading_world.clock.now() - timedelta(seconds=1))
+    url = database_url(trading_world.settings, trading_world.world)
+    hasty = replace(trading_world, engine=connect(url, busy_timeout_ms=50))
+    with stopped_writer(trading_world.world.database):
+        (takeover,) = hasty.requests()
+    assert takeover.run_key == f"takeover {MARKET} 1 first"
 
 
 def test_a_market_that_is_held_starts_no_second_run(trading_world: TradingWorld) -> None:

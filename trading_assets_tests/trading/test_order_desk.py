@@ -1,5 +1,7 @@
 """The safe order protocol, step by step, on a stepped clock."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -21,6 +23,7 @@ from trading_assets.errors import (
     OrderRejected,
 )
 from trading_assets.trading import booking, halts, leases
+from trading_assets.trading.floor import Floor
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.order_desk import OrderDesk
 from trading_assets.trading.records import Intent
@@ -249,17 +252,57 @@ def test_a_holder_that_lost_its_lease_sends_nothing(
     assert exchange.posts == []
 
 
-def test_a_process_that_slept_before_sending_sends_nothing(
-    books_engine: Engine, exchange: FakeExchange, order: Intent, lease: Lease
-) -> None:
-    def sleepy(step: str) -> None:
+def sleepy_floor(engine: Engine, exchange: FakeExchange, *then: Callable[[], object]) -> Floor:
+    """It sleeps for a lease's length between marking an order sent and posting it."""
+
+    def on_step(step: str) -> None:
         if step == "after mark the order sent":
             exchange.clock.advance(EIGHT_SECONDS)
+            for happens in then:
+                happens()
 
-    floor = fake_floor(books_engine, exchange)
-    object.__setattr__(floor, "on_step", sleepy)
-    with pytest.raises(LeaseLost, match="slept"):
+    return replace(fake_floor(engine, exchange), on_step=on_step)
+
+
+def test_a_process_that_slept_before_sending_an_entry_sends_nothing(
+    books_engine: Engine, exchange: FakeExchange, order: Intent, lease: Lease
+) -> None:
+    floor = sleepy_floor(books_engine, exchange)
+    with pytest.raises(LeaseLost, match="slept since 2026-03-02 03:00:00"):
         OrderDesk(floor, lease, check=lambda: None).settle(order.identifier)
+    assert exchange.posts == []
+
+
+def test_an_exit_that_slept_before_it_was_sent_goes_on_under_its_own_lease(
+    books_engine: Engine, exchange: FakeExchange, lease: Lease
+) -> None:
+    intent = exit_of(books_engine, lease, bought(books_engine, lease, fee="0"))
+    floor = sleepy_floor(books_engine, exchange)
+    ended = OrderDesk(floor, lease, check=lambda: None).settle(intent.identifier)
+    assert ended.state is IntentState.CLOSED
+    with read(books_engine) as connection:
+        shown = leases.status_of(connection, lease.subject)
+    assert shown is not None
+    assert shown.expires_at == NOW + 2 * EIGHT_SECONDS
+
+
+def test_an_exit_that_slept_while_another_took_over_sends_nothing(
+    books_engine: Engine, exchange: FakeExchange, lease: Lease
+) -> None:
+    intent = exit_of(books_engine, lease, bought(books_engine, lease, fee="0"))
+    floor = sleepy_floor(
+        books_engine,
+        exchange,
+        lambda: leases.take(
+            books_engine,
+            lease.subject,
+            "other",
+            now=exchange.clock.now(),
+            duration=EIGHT_SECONDS,
+        ),
+    )
+    with pytest.raises(LeaseLost, match="belongs to other"):
+        OrderDesk(floor, lease, check=lambda: None).settle(intent.identifier)
     assert exchange.posts == []
 
 

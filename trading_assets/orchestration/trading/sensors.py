@@ -60,7 +60,7 @@ def trading_status_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 def trading_sensor(
     context: dg.SensorEvaluationContext,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    from trading_assets.errors import CredentialsRefused
+    from trading_assets.errors import CredentialsRefused, DatabaseBusy
     from trading_assets.exchange.upbit import account_keys
     from trading_assets.orchestration.trading.watch import wanted_entries, wanted_takeovers
     from trading_assets.trading.funnel import end_missed_candidates
@@ -78,8 +78,12 @@ def trading_sensor(
         for wanted in wanted_takeovers(database, now)
         if (request := _takeover_request(context.instance, wanted, now)) is not None
     ]
-    end_missed_candidates(database, now)
-    requests += [_entry_request(w) for w in wanted_entries(database, settings, now)]
+    try:
+        end_missed_candidates(database, now)
+        requests += [_entry_request(w) for w in wanted_entries(database, settings, now)]
+    except DatabaseBusy as exc:
+        # Nobody can enter now. A takeover starts all the same, to be there when it can write.
+        context.log.warning(str(exc))
     yield from requests
     if not requests:
         yield dg.SkipReason("every position is held, and no signal asks for an entry")
