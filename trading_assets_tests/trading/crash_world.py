@@ -24,6 +24,7 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.clock import SystemClock
 from trading_assets.database import funnel, read, signals, write
+from trading_assets.database import leases as lease_table
 from trading_assets.exchange.amounts import exact_sum
 from trading_assets.exchange.model import Order
 from trading_assets.paper_exchange.account import Account
@@ -36,7 +37,15 @@ from trading_assets.trading.leases import LeaseStatus
 from trading_assets.trading.reconcile import open_books
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import IntentState, PositionState
-from trading_assets_tests.trading.crash_trader import MARKET, Fate, make_floor, run_trader
+from trading_assets_tests.trading.crash_trader import (
+    CALM,
+    MARKET,
+    Fate,
+    Pace,
+    Trader,
+    make_floor,
+    run_trader,
+)
 from trading_assets_tests.trading.ledger_world import check_books
 
 START_KRW = Decimal(10_000_000)
@@ -50,7 +59,7 @@ LOW = {
     "bids": [("98000", "4"), ("97950", "50")],
     "asks": [("98100", "50")],
 }
-_LONGEST_SECONDS = 30.0
+_LONGEST_SECONDS = 60.0
 _SERVER_MODULE = "trading_assets_tests.trading.crash_world"
 
 
@@ -159,12 +168,17 @@ class CrashWorld:
         return int(done.inserted_primary_key[0])
 
     def start_trader(
-        self, holder: str, fate: Fate | None = None, *, takeover: bool = False
+        self,
+        holder: str,
+        fate: Fate | None = None,
+        *,
+        takeover: bool = False,
+        pace: Pace = CALM,
     ) -> BaseProcess:
         signal_id = None if takeover else self.signal_id
         process: BaseProcess = (self.traders or self.context).Process(
             target=run_trader,
-            args=(self.folder, self.url, signal_id, holder, fate or Fate()),
+            args=(self.folder, self.url, Trader(holder, signal_id, fate or Fate(), pace)),
         )
         process.start()
         self._traders.append(process)
@@ -208,7 +222,14 @@ class CrashWorld:
         return lease.is_live(SystemClock().now()) and lease.progress_at > since
 
     def steps(self, holder: str) -> list[str]:
-        path = self.folder / f"steps-{holder}"
+        return self._lines(f"steps-{holder}")
+
+    def story(self, holder: str) -> list[str]:
+        """The sentences that a trader told."""
+        return self._lines(f"story-{holder}")
+
+    def _lines(self, name: str) -> list[str]:
+        path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []
 
     # --- the course of a case -------------------------------------------------------------------
@@ -233,8 +254,13 @@ class CrashWorld:
         assert process.exitcode is not None
         return process.exitcode
 
+    def let_time_pass(self) -> None:
+        """The dead holder's lease is over at once: to wait for that would show nothing more."""
+        with write(self.engine) as connection:
+            connection.execute(lease_table.update().values(expires_at=SystemClock().now()))
+
     def wait_until_free(self) -> None:
-        """Until the lease of the dead holder is over."""
+        """Until the lease of a holder that only sleeps is over."""
 
         def free() -> bool:
             lease = self.lease()
@@ -244,7 +270,6 @@ class CrashWorld:
 
     def take_over(self, holder: str = "second") -> None:
         """Start again after a death, as the sensor does, and run to the end."""
-        self.wait_until_free()
         undecided = self.position() is None and not self.is_decided()
         assert self.finish(self.start_trader(holder, takeover=not undecided)) == 0
 
@@ -294,7 +319,7 @@ def _check_same(order: Order, intent: Intent) -> None:
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Look until `condition` holds. Raises TimeoutError after half a minute."""
+    """Look until `condition` holds. Raises TimeoutError after a minute."""
     end = time.monotonic() + _LONGEST_SECONDS
     while not condition():
         if time.monotonic() > end:

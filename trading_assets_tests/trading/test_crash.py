@@ -6,6 +6,7 @@ over HTTP and its stream. A step is a database write or a request; `#2` is its s
 
 import multiprocessing as mp
 import random
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
@@ -19,7 +20,7 @@ from trading_assets.trading import records
 from trading_assets.trading.funnel import outcome_of
 from trading_assets.trading.reconcile import reconcile
 from trading_assets.trading.states import IntentState, Leg, OrderReason
-from trading_assets_tests.trading.crash_trader import Fate
+from trading_assets_tests.trading.crash_trader import AMID_A_WRITE, CALM, HASTY, SLEEPY, Fate
 from trading_assets_tests.trading.crash_world import (
     LOW,
     CrashWorld,
@@ -69,14 +70,21 @@ SLEEPS = (
     "before post the order#2",
     "after post the order#2",
 )
+# From where on a holder is stopped amid the next write of any of its threads.
+FREEZES = (
+    "after write the entry's decision#1",
+    "after arm the position#1",
+    "before write the exit's intent#1",
+)
+SLEEPER = "sleeper"
 WRITTEN = tuple(f"after {verb}" for verb in ("write", "mark", "book", "arm", "give", "close"))
-SLEEPS_AT_THE_EXIT = SLEEPS[6:]
+AT_THE_EXIT = (*SLEEPS[6:], FREEZES[2])
 
 # Faults of a POST of an order, as the exchange's control takes them.
 UNCLEAR: dict[str, dict[str, object]] = {
     "accept-then-500": {"kind": "error_after"},
     "500-without-order": {"kind": "error_before"},
-    "accept-then-hang": {"kind": "hang", "seconds": 1.2},
+    "accept-then-hang": {"kind": "hang", "seconds": 1.5},
     "accept-then-reset": {"kind": "reset"},
     "reset-without-order": {"kind": "lost"},
     "half-an-answer": {"kind": "truncate"},
@@ -129,6 +137,7 @@ def test_the_crash_points_are_all_that_a_trade_passes(crash_world: CrashWorld) -
 def test_a_crash_at_any_step_loses_nothing(crash_world: CrashWorld, point: str) -> None:
     assert crash_world.finish(crash_world.start_trader("first", Fate(point))) == -9
     assert crash_world.steps("first")[-1] == point
+    crash_world.let_time_pass()
     crash_world.take_over()
     crash_world.check()
 
@@ -137,7 +146,7 @@ def test_a_crash_at_any_step_loses_nothing(crash_world: CrashWorld, point: str) 
 def test_a_crash_by_terminate_loses_nothing(crash_world: CrashWorld, point: str) -> None:
     assert crash_world.finish(crash_world.start_trader("first", Fate(point, "terminate"))) == 3
     assert "post the order" not in crash_world.steps("first")[-1] or "post" in point
-    crash_world.take_over()
+    crash_world.take_over()  # at once: the lease was given back
     crash_world.check()
 
 
@@ -146,6 +155,7 @@ def test_a_crash_that_was_only_sleep_does_nothing_when_it_wakes(
     crash_world: CrashWorld, point: str
 ) -> None:
     sleeper = _fall_asleep(crash_world, point)
+    crash_world.wait_until_free()
     crash_world.take_over()
     resume_process(sleeper)
     assert crash_world.finish(sleeper) in (0, 4)
@@ -171,8 +181,8 @@ def test_a_crash_that_was_only_sleep_wakes_amid_the_takeover(
 def test_a_crash_that_slept_into_its_request_is_adopted(crash_world: CrashWorld) -> None:
     """It wakes right in front of the socket, long after its order was given up as lost."""
     point = "before post the order#1"
-    sleeper = crash_world.start_trader("sleeper", Fate(point, "stop"))
-    wait_for(lambda: point in crash_world.steps("sleeper"), "the sleep")
+    sleeper = _fall_asleep(crash_world, point)
+    crash_world.wait_until_free()
     crash_world.take_over()
     position = crash_world.position()
     assert position is not None
@@ -188,6 +198,36 @@ def test_a_crash_that_slept_into_its_request_is_adopted(crash_world: CrashWorld)
     found = reconcile(crash_world.floor, "reconciler", look_at_orders=True)
     assert found.adopted == (entry.identifier,)
     crash_world.take_over("third")
+    crash_world.check()
+
+
+@pytest.mark.parametrize("end", ["wakes", "is killed"])
+@pytest.mark.parametrize("point", FREEZES)
+def test_a_crash_amid_a_write_keeps_its_successor_waiting_and_loses_nothing(
+    crash_world: CrashWorld, point: str, end: str
+) -> None:
+    """It is stopped with the database's write lock in its hand, so nobody else can write."""
+    frozen = _fall_asleep(crash_world, point, "freeze")
+    wait_for(lambda: AMID_A_WRITE in crash_world.steps(SLEEPER), "the write")
+    crash_world.wait_until_free()
+    second = crash_world.start_trader("second", takeover=True, pace=HASTY)
+    wait_for(lambda: bool(crash_world.story("second")), "the successor's word that it waits")
+    (told,) = crash_world.story("second")
+    assert told.startswith("waiting to write: the database was locked for 0.2 s by ")
+    if sys.platform == "linux":
+        assert f"process {frozen.pid} " in told
+        assert told.endswith(f"end it with `kill -9 {frozen.pid}`, its transaction is then undone")
+    assert _holder(crash_world) == SLEEPER
+
+    if end == "wakes":
+        # Whoever writes first holds the lease from then on; the other one ends.
+        resume_process(frozen)
+        assert crash_world.finish(second) == 0
+        assert crash_world.finish(frozen) in (0, 4)
+    else:
+        frozen.kill()
+        assert crash_world.finish(second) == 0
+        assert _holder(crash_world) == "second"
     crash_world.check()
 
 
@@ -208,6 +248,7 @@ def test_a_fault_without_a_crash_ends_in_one_order(
 def test_a_crash_amid_a_fault_loses_nothing(crash_world: CrashWorld, fault: str, leg: str) -> None:
     point = f"before look the order up#{1 if leg == 'entry' else 2}"
     _play_fault(crash_world, UNCLEAR[fault], leg, Fate(point))
+    crash_world.let_time_pass()
     crash_world.take_over()
     crash_world.check()
 
@@ -249,15 +290,15 @@ def test_random_crashes_amid_random_faults_lose_nothing(crash_world: CrashWorld,
         fault = dice.choice(faults)
         if fault is not None:
             crash_world.control("faults", {"path": "/v1/orders$", "method": "POST", **fault})
-        crash_world.wait_until_free()
+        crash_world.let_time_pass()
         fate = Fate(dice.choice(POINTS), dice.choice(["kill", "terminate"]))
         undecided = crash_world.position() is None and not crash_world.is_decided()
         trader = crash_world.start_trader(f"number-{number}", fate, takeover=not undecided)
         assert crash_world.finish(trader) in (0, 3, -9)
     crash_world.control("faults")
+    crash_world.let_time_pass()
     crash_world.take_over("last")
     reconcile(crash_world.floor, "reconciler", look_at_orders=True)
-    crash_world.wait_until_free()
     crash_world.take_over("after-reconcile")
     crash_world.check()
 
@@ -267,26 +308,28 @@ def _play_fault(world: CrashWorld, fault: dict[str, object], leg: str, fate: Fat
     told = {"path": "/v1/orders$", "method": "POST", "times": 1, **fault}
     if leg == "entry":
         world.control("faults", told)
-    trader = world.start_trader("first", fate)
+    pace = HASTY if fault["kind"] == "hang" else CALM
+    trader = world.start_trader("first", fate, pace=pace)
     if leg == "exit":
         wait_for(lambda: _armed(world), "the position")
         world.control("faults", told)
     assert world.finish(trader) == (-9 if fate.step else 0)
 
 
-def _fall_asleep(world: CrashWorld, point: str) -> BaseProcess:
-    """A trader that sleeps at `point`; the price falls as soon as it holds a position."""
-    sleeper = world.start_trader("sleeper", Fate(point, "stop"))
-    if point in SLEEPS_AT_THE_EXIT:
+def _fall_asleep(world: CrashWorld, point: str, act: str = "stop") -> BaseProcess:
+    """A trader that stops at `point`, or amid a write soon after; at points of the exit the price
+    falls as soon as it holds a position."""
+    sleeper = world.start_trader(SLEEPER, Fate(point, act), pace=SLEEPY)
+    if point in AT_THE_EXIT:
         wait_for(lambda: _armed(world), "the position")
         world.set_book(LOW)
-    wait_for(lambda: point in world.steps("sleeper"), "the sleep")
+    wait_for(lambda: point in world.steps(SLEEPER), "the sleep")
     return sleeper
 
 
 def _written_after(world: CrashWorld, point: str) -> list[str]:
     """What the sleeper wrote into the ledger after it woke; it may well have asked something."""
-    steps = world.steps("sleeper")
+    steps = world.steps(SLEEPER)
     woken = steps[steps.index(point) + 1 :]
     return [step for step in woken if step.startswith(WRITTEN)]
 
@@ -310,6 +353,7 @@ def test_a_crash_and_a_cold_start_lose_nothing(
     try:
         world.open(ledger_template)
         assert world.finish(world.start_trader("first", Fate(point))) == -9
+        world.let_time_pass()
         world.take_over()
         world.check()
     finally:
