@@ -263,6 +263,7 @@ class Settings(BaseSettings):
     base_seed: Annotated[int, Field(ge=0)] = 20260101
     retrain_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
     entries_stop_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(48)
+    evaluate_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
     # An evaluation older than this proves no edge any more (PROFILE=auto).
     evaluation_valid_days: Annotated[Decimal, Field(gt=0)] = Decimal(7)
 

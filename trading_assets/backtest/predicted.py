@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trading_assets.backtest.predictions import Predictions
 from trading_assets.backtest.report import Bin, Predicted, Skill
 from trading_assets.backtest.statistics import FloatArray
-from trading_assets.models.evaluation import evaluate, row_losses
+from trading_assets.models.evaluation import Evaluation, evaluate, row_losses
 from trading_assets.models.labels import Labels
 from trading_assets.models.model import BUY, HOLD
 
@@ -66,17 +66,21 @@ def bins(promised: FloatArray, happened: FloatArray, count: int = BINS) -> tuple
     )
 
 
-def _skill(joined: Outcomes, seed: int) -> Skill:
-    p = joined.predictions.p[joined.rows]
-    found = evaluate(
+def evaluation(joined: Outcomes, seed: int) -> Evaluation:
+    """The Evaluation of the rows whose outcome is known. Raises ValueError when there is none."""
+    return evaluate(
         open_time=joined.predictions.open_time[joined.rows],
         y=joined.y,
-        p=p,
+        p=joined.predictions.p[joined.rows],
         loss_prior=row_losses(joined.predictions.p_prior[joined.rows], joined.y),
         loss_volatility=row_losses(joined.predictions.p_volatility[joined.rows], joined.y),
         importance={},
         seed=seed,
     )
+
+
+def _skill(joined: Outcomes, seed: int) -> Skill:
+    found = evaluation(joined, seed)
     return Skill(
         market=joined.predictions.market,
         rows=found.n,

@@ -4,7 +4,7 @@ An expanding window (at most the profile's history), purged by label end and emb
 by early stopping on the purged last 15 %; calibration on earlier out-of-sample predictions only;
 baselines beside each fold. Where a fold begins is fixed by the calendar, and stored folds are used
 again while nothing that decides them has changed: one more day costs one prediction. Not here: what
-the predictions earn (`engine`) and how good they are (`skill`).
+the predictions earn (`engine`) and how good they are (`predicted`).
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -25,6 +25,7 @@ class VerdictKind(StrEnum):
     MAY_TRAIN = "may_train"
     MAY_SIGNAL = "may_signal"
     PROMOTION = "promotion"
+    EVALUATION = "evaluation"  # a walk-forward was done, or could not be for want of rows
     CONFIDENCE_STEPS = steps.VERDICT
     INPUT_DRIFT = "input_drift"
 

@@ -14,13 +14,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from trading_assets.backtest.predictions import PredictionStore
 from trading_assets.clock import SystemClock
 from trading_assets.database import connect, database_url, open_database, prepare, read, signals
 from trading_assets.models.champions import ChampionStore
 from trading_assets.models.mlflow_store import prepare_mlflow
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.orchestration.research.definitions import research_definitions
-from trading_assets.orchestration.research.jobs import signals_request
+from trading_assets.orchestration.research.jobs import evaluation_request, signals_request
 from trading_assets.orchestration.research.sensors import champion_sensor
 from trading_assets.settings import Settings, load_settings
 from trading_assets.world import World, world_of
@@ -28,12 +29,21 @@ from trading_assets_tests.conftest import RunningExchange
 
 LITTLE: dict[str, Any] = {
     "seeds": 1,
-    "scalp": {"history_days": 14, "min_history_days": 5, "calibration_days": 3, "gate_days": 3},
+    "scalp": {
+        "history_days": 14,
+        "min_history_days": 5,
+        "calibration_days": 3,
+        "gate_days": 3,
+        "first_fit_days": 5,
+        "refit_every": "2d",
+    },
     "swing": {
         "history_days": 120,
         "min_history_days": 60,
         "calibration_days": 30,
         "gate_days": 14,
+        "first_fit_days": 60,
+        "refit_every": "20d",
     },
 }
 
@@ -51,6 +61,15 @@ class Place:
     def retrain(self, market: str) -> dg.ExecuteInProcessResult:
         return self.defs.resolve_job_def("retrain").execute_in_process(
             instance=self.instance, partition_key=market, raise_on_error=False
+        )
+
+    def evaluate(self, market: str) -> dg.ExecuteInProcessResult:
+        request = evaluation_request(market, self.settings.active_profiles, run_key="by the test")
+        return self.defs.resolve_job_def("evaluate").execute_in_process(
+            instance=self.instance,
+            partition_key=market,
+            asset_selection=list(request.asset_selection or []),
+            raise_on_error=False,
         )
 
     def produce_signals(self) -> dg.ExecuteInProcessResult:
@@ -83,7 +102,8 @@ def _place(home: Path, exchange: RunningExchange, **values: Any) -> Iterator[Pla
     prepare_mlflow(world)
     engine = open_database(settings, world)
     with dg.DagsterInstance.ephemeral() as instance:
-        defs = research_definitions(settings, {"world": world})
+        # The process of the tests keeps its priority.
+        defs = research_definitions(settings, {"world": world, "background": lambda: None})
         yield Place(settings, world, engine, defs, instance)
     engine.dispose()
 
@@ -241,6 +261,50 @@ def test_signals_of_the_good_market_stand_although_the_other_fails_the_run(
     assert (bad.decision, bad.p_buy) == ("HOLD", None)
     assert bad.reason
     assert place.materialized("signals") == {"KRW-BTC"}
+
+
+def test_a_market_is_evaluated_and_its_predictions_kept(
+    place: Place, retrained: dg.ExecuteInProcessResult
+) -> None:
+    assert retrained.success
+    result = place.evaluate("KRW-BTC")
+    assert result.success
+    assert place.materialized("scalp/walk_forward") == {"KRW-BTC"}
+    store = PredictionStore(place.world.walk_forward, place.world.name)
+    for profile in ("scalp", "swing"):
+        made = store.load("KRW-BTC", profile, "lightgbm")
+        assert made is not None
+        (shown,) = [
+            m.metadata
+            for m in result.asset_materializations_for_node(f"{profile}__walk_forward")
+            if m.asset_key == dg.AssetKey([profile, "walk_forward"])
+        ]
+        assert shown["dagster/row_count"].value == len(made) > 500
+        assert shown["cadence"].value == made.record["cadence"]
+        assert "the bot retrains every 24 hours" in str(shown["cadence"].value)
+        assert shown["folds"].value == shown["folds_fitted"].value == len(made.folds) > 1
+        assert 0.5 < float(str(shown["log_loss_over_prior"].value)) < 1.5
+        assert {"log_loss_over_volatility", "direction_auc", "ece", "buy_and_hold_return"} <= set(
+            shown
+        )
+        verdict = latest_verdict(place.engine, VerdictKind.EVALUATION, "KRW-BTC", profile)
+        assert verdict is not None
+        assert verdict.run_id == result.run_id
+    checks = {
+        f"{c.asset_key.to_user_string()}: {c.check_name}"
+        for c in result.get_asset_check_evaluations()
+        if c.passed and c.partition == "KRW-BTC"
+    }
+    assert "scalp/walk_forward: split_audit" in checks
+
+
+def test_a_market_without_candles_fails_its_own_evaluation_only(
+    place: Place, gone: dg.ExecuteInProcessResult
+) -> None:
+    assert not gone.success
+    result = place.evaluate("KRW-GONE")
+    assert not result.success
+    assert latest_verdict(place.engine, VerdictKind.EVALUATION, "KRW-GONE", "scalp") is None
 
 
 def test_a_failed_blocking_check_stops_training_and_says_so_in_the_database(

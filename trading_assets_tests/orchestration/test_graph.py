@@ -6,6 +6,11 @@ import dagster as dg
 import pytest
 
 from trading_assets.orchestration.research.definitions import research_definitions
+from trading_assets.orchestration.research.keys import (
+    CONCLUSIONS,
+    EVALUATION_GROUP,
+    evaluation_keys,
+)
 from trading_assets.orchestration.research.metadata import signals_freshness
 from trading_assets.settings import load_settings
 from trading_assets_tests.orchestration.conftest import Location
@@ -24,6 +29,8 @@ GROUPS = {
     "scalp/champion": "models",
     "swing/champion": "models",
     "signals": "signals",
+    "scalp/walk_forward": "evaluation",
+    "swing/walk_forward": "evaluation",
 }
 
 
@@ -47,7 +54,8 @@ def test_every_asset_names_its_world_and_whose_prices_it_shows(location: Locatio
 
 def test_every_asset_has_the_markets_as_its_one_partition_dimension(location: Location) -> None:
     for spec in _graph(location.defs).values():
-        assert spec.partitions_def == dg.StaticPartitionsDefinition(["KRW-BTC", "KRW-ETH"])
+        if spec.key not in CONCLUSIONS:
+            assert spec.partitions_def == dg.StaticPartitionsDefinition(["KRW-BTC", "KRW-ETH"])
 
 
 def test_what_is_made_from_what(location: Location) -> None:
@@ -63,6 +71,7 @@ def test_what_is_made_from_what(location: Location) -> None:
     }
     assert _parents(graph["swing/champion"]) == {"swing/challenger"}
     assert _parents(graph["signals"]) == {"scalp/champion", "swing/champion"}
+    assert _parents(graph["swing/walk_forward"]) == {"swing/sequences"}
 
 
 def test_a_recording_of_hourly_candles_has_only_swing() -> None:
@@ -71,15 +80,33 @@ def test_a_recording_of_hourly_candles_has_only_swing() -> None:
     assert keys == {k for k in GROUPS if not k.startswith("scalp") and not k.endswith("m5")}
 
 
-def test_retraining_is_everything_but_signals_and_signals_are_a_job_of_their_own(
+def test_retraining_is_everything_but_signals_and_evaluation_which_are_jobs_of_their_own(
     location: Location,
 ) -> None:
     def selected(job: str) -> set[str]:
         keys = location.defs.resolve_job_def(job).asset_layer.selected_asset_keys
         return {key.to_user_string() for key in keys}
 
-    assert selected("retrain") == set(GROUPS) - {"signals"}
+    evaluation = {key for key, group in GROUPS.items() if group == "evaluation"}
+    assert selected("retrain") == set(GROUPS) - {"signals"} - evaluation
     assert selected("produce_signals") == {"signals"}
+    assert selected("evaluate") == evaluation
+
+
+def test_what_sensors_ask_for_is_in_the_group_of_the_evaluation(location: Location) -> None:
+    """And each conclusion has no partitions, each other asset has the markets."""
+    specs = {spec.key: spec for spec in location.defs.resolve_all_asset_specs()}
+    asked = {key for p in location.settings.active_profiles for key in evaluation_keys(p)}
+    grouped = {key for key, spec in specs.items() if spec.group_name == EVALUATION_GROUP}
+    assert asked | set(CONCLUSIONS) == grouped
+    assert all(specs[key].partitions_def is not None for key in asked)
+    assert all(specs[key].partitions_def is None for key in CONCLUSIONS)
+
+
+def test_everything_about_the_evaluation_runs_in_the_background(location: Location) -> None:
+    assets = [a for a in location.defs.assets or [] if isinstance(a, dg.AssetsDefinition)]
+    quiet = {a.key for a in assets if "background" in a.required_resource_keys}
+    assert quiet == {a.key for a in assets if a.get_asset_spec().group_name == EVALUATION_GROUP}
 
 
 def test_only_reads_from_the_exchange_are_tried_again(location: Location) -> None:
@@ -95,7 +122,12 @@ def test_only_reads_from_the_exchange_are_tried_again(location: Location) -> Non
 
 @pytest.mark.parametrize(
     ("key", "warn_hours", "fail_hours"),
-    [("scalp/champion", 25, 48), ("candles/m60", 25, 48), ("signals", 2, 3)],
+    [
+        ("scalp/champion", 25, 48),
+        ("candles/m60", 25, 48),
+        ("signals", 2, 3),
+        ("swing/walk_forward", 25, 7 * 24),
+    ],
 )
 def test_freshness_badges(
     location: Location, key: str, warn_hours: float, fail_hours: float
@@ -121,7 +153,8 @@ def test_what_watches_runs_by_default(location: Location) -> None:
         if isinstance(s, dg.SensorDefinition)
     }
     assert sensors == dict.fromkeys(
-        ("stale_models_sensor", "champion_sensor"), dg.DefaultSensorStatus.RUNNING
+        ("stale_models_sensor", "champion_sensor", "evaluation_sensor"),
+        dg.DefaultSensorStatus.RUNNING,
     )
 
 

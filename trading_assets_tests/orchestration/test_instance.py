@@ -23,6 +23,8 @@ def test_only_research_runs_are_limited(instance: dg.DagsterInstance) -> None:
     assert queue.tag_concurrency_limits == [
         {"key": "trading_assets/research", "value": "train", "limit": 2},
         {"key": "trading_assets/research", "value": "signal", "limit": 1},
+        {"key": "trading_assets/research", "value": "check", "limit": 1},
+        {"key": "trading_assets/research", "value": "evaluate", "limit": 1},
         {"key": "trading_assets/retrain", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
     ]
 

@@ -8,6 +8,7 @@ import pytest
 
 from trading_assets.orchestration.research.schedules import (
     cron_at_close,
+    daily_evaluation,
     daily_retrain,
     signal_schedule,
 )
@@ -35,6 +36,26 @@ def test_every_market_is_retrained_at_three_in_seoul(location: Location) -> None
         ("KRW-ETH", "2026-03-02|KRW-ETH"),
     ]
     assert [r.asset_selection for r in requests] == [None, None]  # every profile
+
+
+def test_every_market_is_evaluated_an_hour_after_its_retraining(location: Location) -> None:
+    assert daily_evaluation.cron_schedule == "0 4 * * *"
+    assert daily_evaluation.execution_timezone == "Asia/Seoul"
+    assert daily_evaluation.default_status is dg.DefaultScheduleStatus.RUNNING
+    context = dg.build_schedule_context(
+        location.instance,
+        scheduled_execution_time=datetime(2026, 3, 2, 4, 0, tzinfo=ZoneInfo("Asia/Seoul")),
+        resources={"settings": location.settings},
+        repository_def=location.defs.get_repository_def(),
+    )
+    requests = list(daily_evaluation.evaluate_tick(context).run_requests or [])
+    assert [(r.partition_key, r.run_key) for r in requests] == [
+        ("KRW-BTC", "2026-03-02|KRW-BTC"),
+        ("KRW-ETH", "2026-03-02|KRW-ETH"),
+    ]
+    for request in requests:
+        keys = {key.to_user_string() for key in request.asset_selection or []}
+        assert {"scalp/walk_forward", "swing/walk_forward"} <= keys
 
 
 HOUR = datetime(2026, 3, 2, 1, tzinfo=UTC)

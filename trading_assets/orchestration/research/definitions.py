@@ -1,4 +1,4 @@
-"""What Dagster is told about research: candles to signals, and when."""
+"""What Dagster is told about research: candles to signals, the evaluation, and when."""
 
 import warnings
 from collections.abc import Mapping
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import dagster as dg
 
 from trading_assets.orchestration.research.assets import research_assets
+from trading_assets.orchestration.research.evaluation import evaluation_assets
+from trading_assets.orchestration.research.evaluation_sensor import evaluation_sensor
 from trading_assets.orchestration.research.jobs import research_jobs
 from trading_assets.orchestration.research.live_checks import (
     live_checks,
@@ -13,7 +15,11 @@ from trading_assets.orchestration.research.live_checks import (
     live_checks_schedule,
 )
 from trading_assets.orchestration.research.resources import research_resources
-from trading_assets.orchestration.research.schedules import daily_retrain, signal_schedule
+from trading_assets.orchestration.research.schedules import (
+    daily_evaluation,
+    daily_retrain,
+    signal_schedule,
+)
 from trading_assets.orchestration.research.sensors import champion_sensor, stale_models_sensor
 from trading_assets.orchestration.shared.resources import shared_resources
 from trading_assets.settings import Settings, load_settings
@@ -28,13 +34,20 @@ def research_definitions(
         # Partitioned checks and single-run backfills: Dagster is pinned, and tests cover both.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = _named_after_their_world(settings, research_assets(settings))
+        assets = _named_after_their_world(
+            settings, [*research_assets(settings), *evaluation_assets(settings)]
+        )
     return dg.Definitions(
         assets=assets,
         asset_checks=[live_checks],
         jobs=[*research_jobs(), live_checks_job()],
-        schedules=[daily_retrain, signal_schedule(settings), live_checks_schedule],
-        sensors=[stale_models_sensor, champion_sensor],
+        schedules=[
+            daily_retrain,
+            daily_evaluation,
+            signal_schedule(settings),
+            live_checks_schedule,
+        ],
+        sensors=[stale_models_sensor, champion_sensor, evaluation_sensor],
         resources={**shared_resources(settings), **research_resources(), **(replaced or {})},
         executor=dg.in_process_executor,
     )

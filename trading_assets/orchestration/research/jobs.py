@@ -1,13 +1,26 @@
-"""The two things research does: retrain one market, and produce signals for all markets."""
+"""The three things research does: retrain a market, produce signals for all, evaluate what it does.
 
+`evaluate` has two kinds of runs: one market walked forward, and what follows for all markets from
+everything that was walked forward (assets without partitions).
+"""
+
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from trading_assets.orchestration.research.keys import RETRAIN_JOB, SIGNALS, SIGNALS_JOB
+from trading_assets.orchestration.research.keys import (
+    CONCLUSIONS,
+    EVALUATE_JOB,
+    EVALUATION_GROUP,
+    RETRAIN_JOB,
+    SIGNALS,
+    SIGNALS_JOB,
+    evaluation_keys,
+)
 from trading_assets.orchestration.shared import tags
 from trading_assets.orchestration.shared.tags import Research
-from trading_assets.settings import Settings
+from trading_assets.settings import ProfileName, Settings
 
 if TYPE_CHECKING:
     # What `define_asset_job` returns; dagster exports the function and not the type.
@@ -17,15 +30,19 @@ if TYPE_CHECKING:
 
 RETRAIN_SECONDS = 3600
 SIGNALS_SECONDS = 600
+# Years of candles, walked forward from nothing on a busy machine; a kill loses one fold.
+EVALUATE_SECONDS = 4 * 3600
 
 
 def research_jobs() -> "list[UnresolvedAssetJobDefinition]":
-    """`retrain`, where a run is one market, and `produce_signals`, where a run is all of them."""
+    """`retrain`, where a run is one market, `produce_signals`, where a run is all of them, and
+    `evaluate`."""
     everything = dg.AssetSelection.all()
+    evaluation = dg.AssetSelection.groups(EVALUATION_GROUP)
     return [
         dg.define_asset_job(
             RETRAIN_JOB,
-            selection=everything - dg.AssetSelection.assets(SIGNALS),
+            selection=everything - dg.AssetSelection.assets(SIGNALS) - evaluation,
             tags={tags.RESEARCH: Research.TRAIN.value, tags.MAX_RUNTIME: str(RETRAIN_SECONDS)},
             description="From Upbit's candles to a judged model, for one market.",
         ),
@@ -35,6 +52,12 @@ def research_jobs() -> "list[UnresolvedAssetJobDefinition]":
             selection=dg.AssetSelection.assets(SIGNALS).without_checks(),
             tags={tags.RESEARCH: Research.SIGNAL.value, tags.MAX_RUNTIME: str(SIGNALS_SECONDS)},
             description="The latest closed candle of every market through the champions.",
+        ),
+        dg.define_asset_job(
+            EVALUATE_JOB,
+            selection=evaluation,
+            tags={tags.RESEARCH: Research.EVALUATE.value, tags.MAX_RUNTIME: str(EVALUATE_SECONDS)},
+            description="What profiles would have earned in data that their models had not seen.",
         ),
     ]
 
@@ -63,4 +86,32 @@ def signals_request(settings: Settings, *, run_key: str) -> dg.RunRequest:
             tags.PARTITION_RANGE_START: settings.markets[0],
             tags.PARTITION_RANGE_END: settings.markets[-1],
         },
+    )
+
+
+def evaluation_request(
+    market: str,
+    profiles: Sequence[ProfileName],
+    *,
+    run_key: str,
+    attempts: dict[str, str] | None = None,
+) -> dg.RunRequest:
+    """One run of `evaluate` for `profiles` in `market`."""
+    return dg.RunRequest(
+        run_key=run_key,
+        partition_key=market,
+        asset_selection=[key for profile in profiles for key in evaluation_keys(profile)],
+        tags=attempts or {},
+    )
+
+
+def conclusion_request(*, run_key: str, state: str) -> dg.RunRequest:
+    """One run of `evaluate` that draws the conclusions, ahead of markets that wait in the queue.
+
+    state: names the evaluations that it is about.
+    """
+    return dg.RunRequest(
+        run_key=run_key,
+        asset_selection=list(CONCLUSIONS),
+        tags={tags.CONCLUSION: state, tags.PRIORITY: "1"},
     )

@@ -11,6 +11,12 @@ SIGNALS = dg.AssetKey("signals")
 RETRAIN_JOB = "retrain"
 SIGNALS_JOB = "produce_signals"
 LIVE_CHECKS_JOB = "check_signals"
+EVALUATE_JOB = "evaluate"
+# Every asset of this group belongs to the job `evaluate`, and none of it to `retrain`: those of a
+# profile, one partition a market, and the conclusions over everything, which have no partitions.
+EVALUATION_GROUP = "evaluation"
+EVALUATION_NAMES = ("walk_forward",)
+CONCLUSIONS: tuple[dg.AssetKey, ...] = ()
 
 
 def candles_key(interval_minutes: int) -> dg.AssetKey:
@@ -22,7 +28,7 @@ def features_key(interval_minutes: int) -> dg.AssetKey:
 
 
 def profile_key(profile: str, name: str) -> dg.AssetKey:
-    """The profile's asset `name`: sequences, labels, challenger or champion."""
+    """The profile's asset `name`: sequences, labels, challenger, champion or walk_forward."""
     return dg.AssetKey([str(profile), name])
 
 
@@ -34,3 +40,8 @@ def retraining_keys(settings: Settings, profile: ProfileName) -> Sequence[dg.Ass
         features_key(interval_minutes),
         *(profile_key(profile, name) for name in ("sequences", "labels", "challenger", "champion")),
     ]
+
+
+def evaluation_keys(profile: str) -> Sequence[dg.AssetKey]:
+    """Everything that evaluates `profile` in one market."""
+    return [profile_key(profile, name) for name in EVALUATION_NAMES]

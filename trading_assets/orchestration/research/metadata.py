@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
+from trading_assets.backtest.market_evaluation import MarketEvaluation
 from trading_assets.candles.collection import CollectionReport
 from trading_assets.models.challengers import Challenger, Judgement
 from trading_assets.models.labels import Labels
@@ -39,6 +40,14 @@ def signals_freshness(settings: Settings) -> dg.FreshnessPolicy:
     possible = settings.active_profiles if pinned is None else (pinned,)
     interval = timedelta(minutes=max(settings.profile_interval_minutes(p) for p in possible))
     return dg.FreshnessPolicy.time_window(fail_window=3 * interval, warn_window=2 * interval)
+
+
+def evaluation_freshness(settings: Settings) -> dg.FreshnessPolicy:
+    """The badge of an evaluation: warns when one is overdue, fails after a week."""
+    return dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(days=7),
+        warn_window=timedelta(hours=float(settings.evaluate_after_hours) + 1),
+    )
 
 
 def of_collection(report: CollectionReport) -> Metadata:
@@ -87,6 +96,45 @@ def of_judgement(settings: Settings, judgement: Judgement) -> Metadata:
         "version": judgement.challenger.version,
         "decided_at": judgement.decided_at.isoformat(),
         "mlflow": mlflow_link(settings, judgement.challenger.name),
+    }
+
+
+def of_evaluation(found: MarketEvaluation) -> Metadata:
+    """How it was made, how good the probabilities were, and what one market alone would earn.
+
+    In basis points (1e-4) per trade; numbers that the data cannot say are left out.
+    """
+    skill, measured = found.skill, found.account.measured
+    numbers = {
+        "log_loss": skill.log_loss,
+        "log_loss_over_prior": skill.ratio_prior,
+        "log_loss_over_volatility": skill.ratio_volatility,
+        "direction_auc": skill.auc_direction,
+        "direction_auc_low": skill.auc_direction_low,
+        "direction_auc_high": skill.auc_direction_high,
+        "ece": skill.ece,
+        "ece_bound": skill.ece_bound,
+        "trades_a_day": measured.trades_a_day.value,
+        "net_bp": measured.net_bp.value,
+        "net_bp_low": measured.net_bp.low,
+        "net_bp_high": measured.net_bp.high,
+        "gross_bp": measured.gross_bp.value,
+        "random_entries_net_bp": np.nan
+        if found.account.random is None
+        else found.account.random.mean,
+        "account_return": measured.account_return,
+        "buy_and_hold_return": found.account.held.account_return,
+    }
+    return {
+        **of_rows(found.predictions.open_time),
+        "cadence": found.predictions.record["cadence"],
+        "folds": len(found.predictions.folds),
+        "folds_fitted": found.report.fitted,
+        "folds_reused": found.report.reused,
+        "fitted_anew": dg.MetadataValue.md("\n".join(f"- {why}" for why in found.report.anew)),
+        "seeds": found.predictions.seeds,
+        "trades": measured.trades,
+        **{name: float(value) for name, value in numbers.items() if np.isfinite(value)},
     }
 
 

@@ -1,5 +1,7 @@
 """Resources of research: shells that only build the domain's plain objects from the settings."""
 
+import os
+
 import dagster as dg
 from upath import UPath
 
@@ -18,6 +20,9 @@ from trading_assets.orchestration.research.storage import (
 )
 from trading_assets.settings import Settings
 from trading_assets.world import World
+
+# Linux gives a process of this niceness about a tenth of what one of 0 gets beside it.
+BACKGROUND_NICENESS = 10
 
 CODECS: dict[type, Codec] = {
     FeatureMatrix: table_codec(FeatureMatrix.to_table, FeatureMatrix.from_table),
@@ -66,6 +71,15 @@ def workshop_resource(context: dg.InitResourceContext) -> Workshop:
     return Workshop(given.settings, given.world, given.clock, given.database, run_id)
 
 
+def stay_in_the_background() -> None:
+    """Lower the priority of this process, for good: a run has a process of its own.
+
+    Signals, trainings and guards are then served first wherever cores are few.
+    """
+    lowest = max(BACKGROUND_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+    os.setpriority(os.PRIO_PROCESS, 0, lowest)
+
+
 def research_resources() -> dict[str, object]:
     """Research's own resources by name."""
     return {
@@ -74,4 +88,5 @@ def research_resources() -> dict[str, object]:
         "champions": champions_resource,
         "workshop": workshop_resource,
         "assets_io": assets_io_resource,
+        "background": stay_in_the_background,
     }

@@ -1,4 +1,4 @@
-"""When research runs by the clock: retraining every night, signals at every candle close."""
+"""When research runs by the clock: retraining and evaluation at night, signals at each close."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,8 +7,12 @@ import dagster as dg
 from sqlalchemy.engine import Engine
 
 from trading_assets.clock import Clock
-from trading_assets.orchestration.research.jobs import retrain_request, signals_request
-from trading_assets.orchestration.research.keys import RETRAIN_JOB, SIGNALS_JOB
+from trading_assets.orchestration.research.jobs import (
+    evaluation_request,
+    retrain_request,
+    signals_request,
+)
+from trading_assets.orchestration.research.keys import EVALUATE_JOB, RETRAIN_JOB, SIGNALS_JOB
 from trading_assets.settings import Settings
 from trading_assets.signals.choices import due_profiles
 
@@ -26,6 +30,21 @@ def daily_retrain(
     day = context.scheduled_execution_time.date().isoformat()
     for market in settings.markets:
         yield retrain_request(market, run_key=f"{day}|{market}")
+
+
+@dg.schedule(
+    cron_schedule="0 4 * * *",
+    execution_timezone="Asia/Seoul",
+    job_name=EVALUATE_JOB,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Evaluates every profile at 04:00 in Seoul, an hour after the retraining.",
+)
+def daily_evaluation(
+    context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.RunRequest]:
+    day = context.scheduled_execution_time.date().isoformat()
+    for market in settings.markets:
+        yield evaluation_request(market, settings.active_profiles, run_key=f"{day}|{market}")
 
 
 def signal_schedule(settings: Settings) -> dg.ScheduleDefinition:

@@ -21,19 +21,11 @@ from trading_assets.orchestration.research.keys import (
     profile_key,
     retraining_keys,
 )
+from trading_assets.orchestration.research.runs import UNDER_WAY, is_under_way, was_attempted
 from trading_assets.orchestration.shared import tags
 from trading_assets.settings import ProfileName, Settings
 from trading_assets.signals.choices import Traded, leading_profile, traded_profile
 from trading_assets.signals.store import Signal, latest_signals
-
-# A run that was created but never submitted would block its market for ever, so NOT_STARTED is not
-# one of them; the run key keeps such a request from being made twice.
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 _NEVER = "never"
 
@@ -85,7 +77,7 @@ def champion_sensor(
     ]
     if not waiting:
         return dg.SkipReason("every champion has signals, of the profile that is traded")
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=SIGNALS_JOB, statuses=_UNDER_WAY)):
+    if context.instance.get_runs_count(dg.RunsFilter(job_name=SIGNALS_JOB, statuses=UNDER_WAY)):
         return dg.SkipReason("a run of signals is under way")
     return signals_request(settings, run_key=f"champions|{_digest(waiting)}")
 
@@ -129,8 +121,8 @@ def _attempts_due(
         attempt = f"{confirmed.isoformat() if confirmed else _NEVER}|{now:%Y-%m-%dT%H}"
         if (
             is_stale(confirmed, now, retrain_after)
-            and not _is_under_way(instance, market, profile)
-            and not _was_attempted(instance, market, profile, attempt)
+            and not is_under_way(instance, RETRAIN_JOB, market, profile_key(profile, "champion"))
+            and not was_attempted(instance, market, tags.attempt(profile), attempt)
         ):
             due[profile] = attempt
     return due
@@ -147,26 +139,6 @@ def _in_turn(
     if leading not in attempts or not attempts[leading].startswith(_NEVER):
         return attempts, {}
     return {leading: attempts[leading]}, {p: a for p, a in attempts.items() if p is not leading}
-
-
-def _is_under_way(instance: dg.DagsterInstance, market: str, profile: ProfileName) -> bool:
-    """Whether a queued or running run, started by whomever, retrains this profile."""
-    champion = profile_key(profile, "champion")
-    runs = instance.get_runs(dg.RunsFilter(tags={tags.PARTITION: market}, statuses=_UNDER_WAY))
-    return any(
-        run.job_name == RETRAIN_JOB
-        if run.asset_selection is None
-        else champion in run.asset_selection
-        for run in runs
-    )
-
-
-def _was_attempted(
-    instance: dg.DagsterInstance, market: str, profile: ProfileName, attempt: str
-) -> bool:
-    """Whether this sensor asked for it already, maybe together with another profile."""
-    asked = {tags.PARTITION: market, tags.attempt(profile): attempt}
-    return instance.get_runs_count(dg.RunsFilter(tags=asked)) > 0
 
 
 def _request(settings: Settings, market: str, attempts: dict[ProfileName, str]) -> dg.RunRequest:

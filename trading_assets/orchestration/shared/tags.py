@@ -11,6 +11,9 @@ MARKET = "trading_assets/market"
 SIGNAL = "trading_assets/signal"
 MODEL_VERSION = "trading_assets/model_version"
 LOST_TOKEN = "trading_assets/lost_token"
+# Which evaluations a run draws its conclusions from.
+CONCLUSION = "trading_assets/conclusion"
+PRIORITY = "dagster/priority"
 MAX_RETRIES = "dagster/max_retries"
 MAX_RUNTIME = "dagster/max_runtime"
 PARTITION = "dagster/partition"
@@ -22,8 +25,14 @@ class Research(StrEnum):
     TRAIN = "train"
     SIGNAL = "signal"
     CHECK = "check"
+    EVALUATE = "evaluate"
 
 
 def attempt(profile: str) -> str:
     """The tag that says on which age and in which hour a retraining of `profile` was asked for."""
     return f"trading_assets/attempt_{profile}"
+
+
+def evaluation_attempt(profile: str) -> str:
+    """The same of an evaluation."""
+    return attempt(f"evaluate_{profile}")
