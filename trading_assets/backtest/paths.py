@@ -104,7 +104,7 @@ def market_path(
     Raises ValueError when a prediction has no candle or the candle closed at another price: then
     the candles are not those that were predicted from.
     """
-    rows = _rows(predictions, series)
+    rows = candle_rows(predictions, series)
     first = rows[0] if len(rows) else 0
     last = min(rows[-1] + profile.horizon_candles + 1, len(series)) if len(rows) else 0
     cut, at = series.slice(first, last), rows - first
@@ -136,7 +136,7 @@ def market_path(
     )
 
 
-def _rows(predictions: Said, series: CandleSeries) -> np.ndarray:
+def candle_rows(predictions: Said, series: CandleSeries) -> np.ndarray:
     """(n,) where each prediction's candle is in `series`."""
     rows = np.searchsorted(series.open_time, predictions.open_time)
     inside = np.minimum(rows, len(series) - 1)

@@ -1,27 +1,30 @@
 """What each profile would have earned out of sample, and the choice that follows, from the stores.
 
 The walk-forward predictions of all markets become one account by the trader's own rules; the same
-number of entries at random is simulated beside it. Here: which stores belong together. Not here:
-the choice (`selection.py`), the full report of a profile (`assess.py`).
+number of entries at random is simulated beside it. Not here: reading the stores
+(`walked_forward.py`), the choice (`selection.py`), the full report of a profile (`assess.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
+from trading_assets.backtest.choice_checks import choice_checks
 from trading_assets.backtest.engine import simulate
 from trading_assets.backtest.inputs import AccountRules
 from trading_assets.backtest.paths import account_rules, market_path
-from trading_assets.backtest.predictions import Predictions, PredictionStore
+from trading_assets.backtest.predictions import Predictions
 from trading_assets.backtest.selection import ProfileEvaluation, choose
 from trading_assets.backtest.variants import all_random
+from trading_assets.backtest.walked_forward import WalkedForward, walked_forward
 from trading_assets.candles.frame import FloatArray, from_us
-from trading_assets.candles.series import CandleSeries, regular_series
+from trading_assets.candles.series import CandleSeries
 from trading_assets.candles.store import CandleStore
-from trading_assets.exchange.model import Interval
 from trading_assets.models.profiles import active_profiles, costs
 from trading_assets.models.retrain import Workshop
+from trading_assets.rules.check import CheckOutcome
 from trading_assets.rules.costs import Costs
 from trading_assets.rules.profile import Profile
 from trading_assets.settings import Settings
@@ -30,55 +33,53 @@ from trading_assets.signals.choices import (
     evaluation_valid_for,
     latest_choice,
     record_choice,
+    traded_profile,
 )
-from trading_assets.world import World
 
 RANDOM_DRAWS = 10
 
 
-def choose_profile(shop: Workshop, store: CandleStore) -> Choice:
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A choice that was made, and what makes one wonder at it."""
+
+    choice: Choice
+    checks: tuple[CheckOutcome, ...]
+
+
+def choose_profile(shop: Workshop, store: CandleStore) -> Chosen:
     """Evaluate every profile that was walked forward, choose, and store the choice."""
-    settings = shop.settings
-    found: list[ProfileEvaluation] = []
-    missing: list[str] = []
-    for profile in active_profiles(settings):
-        evaluation = evaluation_of(settings, shop.world, store, profile)
-        if evaluation is None:
-            missing.append(profile.name)
-        else:
-            found.append(evaluation)
+    settings, now = shop.settings, shop.clock.now()
+    walked = [
+        walked_forward(settings, shop.world, store, profile)
+        for profile in active_profiles(settings)
+    ]
+    found = {w.profile.name: evaluation_of(settings, w) for w in walked}
     choice = choose(
-        found,
+        [e for e in found.values() if e is not None],
         latest_choice(shop.engine),
-        shop.clock.now(),
+        now,
         valid_for=evaluation_valid_for(settings),
         seed=settings.base_seed,
-        missing=missing,
+        missing=[name for name, e in found.items() if e is None],
         run_id=shop.run_id,
     )
     record_choice(shop.engine, choice)
-    return choice
+    traded = traded_profile(shop.engine, settings, now)
+    return Chosen(choice, choice_checks(choice, traded.profile, walked, settings, now))
 
 
-def evaluation_of(
-    settings: Settings, world: World, store: CandleStore, profile: Profile
-) -> ProfileEvaluation | None:
-    """`profile` in all markets that were walked forward, None when none was yet."""
-    predictions = PredictionStore(world.walk_forward, world.name)
-    recipe = settings.recipe.value
-    loaded = (predictions.load(m, profile.name, recipe) for m in settings.markets)
-    walked = [p for p in loaded if p is not None and len(p)]
-    if not walked:
+def evaluation_of(settings: Settings, walked: WalkedForward) -> ProfileEvaluation | None:
+    """The account of a profile in all its markets, None when none was walked forward yet."""
+    if not walked.predictions:
         return None
-    interval = Interval.of_minutes(profile.interval_minutes)
-    series = {
-        p.market: regular_series(
-            store.read(p.market, interval), store.gaps(p.market, interval), interval
-        )
-        for p in walked
-    }
     return evaluate_profile(
-        profile, walked, series, costs(settings), account_rules(settings), seed=settings.base_seed
+        walked.profile,
+        walked.predictions,
+        walked.series,
+        costs(settings),
+        account_rules(settings),
+        seed=settings.base_seed,
     )
 
 

@@ -1,5 +1,6 @@
 """From stored predictions to a stored choice, on candles that rise and fall in turn."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from trading_assets.backtest.predictions import FoldFacts, Predictions, PredictionStore
 from trading_assets.backtest.profile_evaluation import choose_profile, evaluation_of
+from trading_assets.backtest.walked_forward import WalkedForward, walked_forward
 from trading_assets.candles.frame import TIMES, candle_frame
 from trading_assets.candles.store import CandleStore
 from trading_assets.clock import SteppedClock
@@ -65,6 +67,15 @@ def candles() -> pd.DataFrame:
     )
 
 
+def candle_store(shop: Workshop) -> CandleStore:
+    return CandleStore(shop.world.candles, shop.world.name)
+
+
+def walked(shop: Workshop) -> WalkedForward:
+    swing = profile(shop.settings, ProfileName.SWING)
+    return walked_forward(shop.settings, shop.world, candle_store(shop), swing)
+
+
 def store_predictions(shop: Workshop, market: str, *, buys_before_the_rise: bool) -> None:
     """A BUY every 24 hours, at a low (a rise of 2 % follows) or at a high (a fall follows)."""
     n = HOURS
@@ -98,17 +109,21 @@ def store_predictions(shop: Workshop, market: str, *, buys_before_the_rise: bool
 
 
 def test_a_profile_that_was_not_walked_forward_is_not_evaluated(shop: Workshop) -> None:
-    choice = choose_profile(shop, CandleStore(shop.world.candles, shop.world.name))
-    assert (choice.profile, choice.numbers) == (None, ())
-    assert choice.detail == "swing: not evaluated yet"
+    found = choose_profile(shop, candle_store(shop))
+    assert (found.choice.profile, found.choice.numbers) == (None, ())
+    assert found.choice.detail == "swing: not evaluated yet"
+    every_market, *others = found.checks
+    assert not every_market.passed
+    assert every_market.reason == (
+        "swing KRW-BTC: not walked forward yet; swing KRW-ETH: not walked forward yet"
+    )
+    assert all(check.passed for check in others)
 
 
 def test_every_market_counts_in_one_account(shop: Workshop) -> None:
     for market in (BTC, ETH):
         store_predictions(shop, market, buys_before_the_rise=True)
-    candles = CandleStore(shop.world.candles, shop.world.name)
-    swing = profile(shop.settings, ProfileName.SWING)
-    found = evaluation_of(shop.settings, shop.world, candles, swing)
+    found = evaluation_of(shop.settings, walked(shop))
     assert found is not None
     assert len(found.net_bp) == 2 * HOURS // 24
     # Bought at a low of 100,000,000 + 3 bp of slippage = 100,030,000, taken within the hour at
@@ -123,25 +138,64 @@ def test_every_market_counts_in_one_account(shop: Workshop) -> None:
 
 def test_the_choice_is_stored_and_kept_with_its_beginning(shop: Workshop) -> None:
     store_predictions(shop, BTC, buys_before_the_rise=True)
-    candles = CandleStore(shop.world.candles, shop.world.name)
-    first = choose_profile(shop, candles)
+    candles = candle_store(shop)
+    first = choose_profile(shop, candles).choice
     assert (first.profile, first.reason, first.run_id) == ("swing", ChoiceReason.CHOSEN, "run-1")
     assert latest_choice(shop.engine) == first
     assert isinstance(shop.clock, SteppedClock)
     shop.clock.advance(timedelta(days=1))
-    second = choose_profile(shop, candles)
+    second = choose_profile(shop, candles).choice
     assert (second.reason, second.since) == (ChoiceReason.KEPT, first.decided_at)
     assert latest_choice(shop.engine) == second
     # The walk-forward has stood still for more than a week: it proves nothing any more.
     shop.clock.advance(timedelta(days=7))
-    assert choose_profile(shop, candles).profile is None
+    late = choose_profile(shop, candles)
+    assert late.choice.profile is None
+    assert late.checks[0].reason.endswith("swing KRW-BTC: its last decision is 8.0 days old")
 
 
 def test_a_profile_that_loses_is_not_traded(shop: Workshop) -> None:
     store_predictions(shop, BTC, buys_before_the_rise=False)
-    choice = choose_profile(shop, CandleStore(shop.world.candles, shop.world.name))
+    choice = choose_profile(shop, candle_store(shop)).choice
     assert (choice.profile, choice.reason) == (None, ChoiceReason.NO_EDGE)
     (numbers,) = choice.numbers
     assert numbers.net_bp is not None
     assert numbers.net_bp < 0
     assert choice.detail.startswith("swing: no edge, a trade earns at least -")
+
+
+def test_a_market_that_cannot_be_read_is_named_and_stops_no_other(shop: Workshop) -> None:
+    for market in (BTC, ETH):
+        store_predictions(shop, market, buys_before_the_rise=True)
+    PredictionStore(shop.world.walk_forward, shop.world.name).path(
+        BTC, "swing", "lightgbm"
+    ).write_bytes(b"cut")
+    found = choose_profile(shop, candle_store(shop))
+    assert found.choice.profile == "swing"
+    assert found.choice.numbers[0].trades == HOURS // 24  # of ETH alone
+    every_market = found.checks[0]
+    assert (every_market.passed, every_market.blocking) == (False, False)
+    assert "swing KRW-BTC: " in every_market.reason
+    assert "cannot be read" in every_market.reason
+    assert every_market.values == {"evaluated": 1, "missing": 1, "old": 0}
+
+
+def test_a_market_whose_candles_were_corrected_since_is_left_out(shop: Workshop) -> None:
+    for market in (BTC, ETH):
+        store_predictions(shop, market, buys_before_the_rise=True)
+    corrected = candles().assign(close=lambda frame: frame["close"] - 500_000)
+    corrected["low"] = corrected[["low", "close"]].min(axis=1)
+    end = START + HOURS * HOUR
+    candle_store(shop).merge(BTC, Interval.M60, corrected, covered=(START, end))
+    found = walked(shop)
+    assert [p.market for p in found.predictions] == [ETH]
+    assert found.left_out[BTC].endswith("its candles were corrected after it was walked forward")
+
+
+def test_a_market_without_candles_is_left_out(shop: Workshop) -> None:
+    store_predictions(shop, BTC, buys_before_the_rise=True)
+    shutil.rmtree(shop.world.candles / BTC)
+    assert walked(shop).left_out == {
+        BTC: "KRW-BTC has no 60m candles",
+        ETH: "not walked forward yet",
+    }

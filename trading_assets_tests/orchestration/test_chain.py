@@ -22,8 +22,10 @@ from trading_assets.models.mlflow_store import prepare_mlflow
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.orchestration.research.definitions import research_definitions
 from trading_assets.orchestration.research.jobs import evaluation_request, signals_request
+from trading_assets.orchestration.research.keys import CONCLUSIONS
 from trading_assets.orchestration.research.sensors import champion_sensor
 from trading_assets.settings import Settings, load_settings
+from trading_assets.signals.choices import latest_choice
 from trading_assets.world import World, world_of
 from trading_assets_tests.conftest import RunningExchange
 
@@ -72,6 +74,14 @@ class Place:
             raise_on_error=False,
         )
 
+    def conclude(self, *assets: dg.AssetKey) -> dg.ExecuteInProcessResult:
+        """The run of conclusions (all of them, or `assets`) that the sensor asks for."""
+        return self.defs.resolve_job_def("evaluate").execute_in_process(
+            instance=self.instance,
+            asset_selection=list(assets or CONCLUSIONS),
+            raise_on_error=False,
+        )
+
     def produce_signals(self) -> dg.ExecuteInProcessResult:
         request = signals_request(self.settings, run_key="by the test")
         return self.defs.resolve_job_def("produce_signals").execute_in_process(
@@ -114,7 +124,7 @@ def place(
 ) -> Iterator[Place]:
     """KRW-BTC exists; KRW-GONE is not (or no longer) listed by the exchange."""
     home = tmp_path_factory.mktemp("chain")
-    yield from _place(home, paper_exchange, markets=("KRW-BTC", "KRW-GONE"))
+    yield from _place(home, paper_exchange, markets=("KRW-BTC", "KRW-GONE"), profile="auto")
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +135,12 @@ def retrained(place: Place) -> dg.ExecuteInProcessResult:
 @pytest.fixture(scope="module")
 def gone(place: Place) -> dg.ExecuteInProcessResult:
     return place.retrain("KRW-GONE")
+
+
+@pytest.fixture(scope="module")
+def evaluated(place: Place, retrained: dg.ExecuteInProcessResult) -> dg.ExecuteInProcessResult:
+    assert retrained.success
+    return place.evaluate("KRW-BTC")
 
 
 @pytest.fixture(scope="module")
@@ -264,10 +280,9 @@ def test_signals_of_the_good_market_stand_although_the_other_fails_the_run(
 
 
 def test_a_market_is_evaluated_and_its_predictions_kept(
-    place: Place, retrained: dg.ExecuteInProcessResult
+    place: Place, evaluated: dg.ExecuteInProcessResult
 ) -> None:
-    assert retrained.success
-    result = place.evaluate("KRW-BTC")
+    result = evaluated
     assert result.success
     assert place.materialized("scalp/walk_forward") == {"KRW-BTC"}
     store = PredictionStore(place.world.walk_forward, place.world.name)
@@ -305,6 +320,34 @@ def test_a_market_without_candles_fails_its_own_evaluation_only(
     result = place.evaluate("KRW-GONE")
     assert not result.success
     assert latest_verdict(place.engine, VerdictKind.EVALUATION, "KRW-GONE", "scalp") is None
+
+
+@pytest.fixture(scope="module")
+def concluded(place: Place, request: pytest.FixtureRequest) -> dg.ExecuteInProcessResult:
+    """The conclusions of a market that was walked forward and one that could not be."""
+    for name in ("retrained", "gone", "evaluated"):
+        request.getfixturevalue(name)
+    return place.conclude()
+
+
+def test_the_profile_is_chosen_and_told_whatever_became_of_the_other_market(
+    place: Place, concluded: dg.ExecuteInProcessResult
+) -> None:
+    choice = latest_choice(place.engine)
+    assert choice is not None
+    assert choice.run_id == concluded.run_id
+    assert [n.profile for n in choice.numbers] == ["scalp", "swing"]
+    (shown,) = concluded.asset_materializations_for_node("profile_choice")
+    assert shown.metadata["verdict"].value == choice.detail
+    assert shown.metadata["profile"].value == (choice.profile or "none")
+    assert shown.metadata["scalp_trades"].value == choice.numbers[0].trades
+    table = str(shown.metadata["table"].value)
+    assert "SYNTHETIC prices, PROFILE=auto" in table
+    assert "| scalp |" in table
+    checks = {c.check_name: c for c in concluded.get_asset_check_evaluations()}
+    missing = checks["every_market_evaluated"]
+    assert (missing.passed, missing.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "KRW-GONE: not walked forward yet" in str(missing.description)
 
 
 def test_a_failed_blocking_check_stops_training_and_says_so_in_the_database(

@@ -10,11 +10,10 @@ from dagster._core.remote_origin import (
 )
 
 from trading_assets.models.verdicts import HISTORY, Verdict, VerdictKind, record_verdict
-from trading_assets.orchestration.research import evaluation_sensor as module
-from trading_assets.orchestration.research import jobs
 from trading_assets.orchestration.research.evaluation_sensor import evaluation_sensor
 from trading_assets.orchestration.research.jobs import retrain_request
-from trading_assets.orchestration.research.keys import retraining_keys
+from trading_assets.orchestration.research.keys import CONCLUSIONS, retraining_keys
+from trading_assets.orchestration.shared.tags import CONCLUSION
 from trading_assets.settings import ProfileName
 from trading_assets.signals.choices import record_choice
 from trading_assets_tests.orchestration.conftest import Location
@@ -26,10 +25,19 @@ MINUTE = timedelta(minutes=1)
 ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("research"), "__repository__")
 
 
-def requests(location: Location) -> list[dg.RunRequest]:
+def all_requests(location: Location) -> list[dg.RunRequest]:
     """What one tick of the sensor asks for, as the daemon would see it."""
     tick = evaluation_sensor.evaluate_tick(location.sensor_context())
     return list(tick.run_requests or [])
+
+
+def requests(location: Location) -> list[dg.RunRequest]:
+    """The evaluations among them."""
+    return [r for r in all_requests(location) if CONCLUSION not in r.tags]
+
+
+def conclusions(location: Location) -> list[dg.RunRequest]:
+    return [r for r in all_requests(location) if CONCLUSION in r.tags]
 
 
 def asked(made: list[dg.RunRequest]) -> list[tuple[str | None, set[str]]]:
@@ -202,21 +210,10 @@ def test_what_is_being_evaluated_is_not_asked_for_again(
 
 
 @pytest.fixture
-def concluding(location: Location, monkeypatch: pytest.MonkeyPatch) -> Location:
-    """Everything is trained, and there is one conclusion to draw."""
-    for where in (module, jobs):
-        monkeypatch.setattr(where, "CONCLUSIONS", (dg.AssetKey("conclusion"),))
+def concluding(location: Location) -> Location:
+    """Everything is trained."""
     location.confirm_all()
     return location
-
-
-def conclusions(location: Location) -> list[dg.RunRequest]:
-    return [r for r in requests(location) if "trading_assets/conclusion" in r.tags]
-
-
-def concluded(location: Location, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
-    """The run of a conclusion; its asset is not defined here, only its tags are looked at."""
-    run_of(location, dg.RunRequest(tags=request.tags), status)
 
 
 def test_there_is_nothing_to_conclude_before_the_first_evaluation(concluding: Location) -> None:
@@ -234,8 +231,9 @@ def test_conclusions_follow_when_a_profile_is_through_in_every_market(
     assert conclusions(concluding) == []  # scalp is not through
     evaluated(concluding, "KRW-ETH", "scalp")
     concluding.instance.report_run_canceled(running)
-    (request,) = requests(concluding)
-    assert asked([request]) == [(None, {"conclusion"})]
+    assert requests(concluding) == []
+    (request,) = conclusions(concluding)
+    assert asked([request]) == [(None, {key.to_user_string() for key in CONCLUSIONS})]
     assert request.tags["dagster/priority"] == "1"  # ahead of the queued swing
 
 
@@ -252,7 +250,7 @@ def test_a_market_that_fails_does_not_hold_up_the_conclusions(concluding: Locati
 def test_the_same_evaluations_are_concluded_from_once(concluding: Location) -> None:
     all_evaluated(concluding)
     (request,) = conclusions(concluding)
-    concluded(concluding, request, dg.DagsterRunStatus.SUCCESS)
+    run_of(concluding, request, dg.DagsterRunStatus.SUCCESS)
     concluding.clock.advance(timedelta(hours=2))
     assert conclusions(concluding) == []
     evaluated(concluding, "KRW-BTC", "swing")
@@ -263,7 +261,7 @@ def test_the_same_evaluations_are_concluded_from_once(concluding: Location) -> N
 def test_conclusions_that_failed_are_drawn_again_in_the_next_hour(concluding: Location) -> None:
     all_evaluated(concluding)
     (request,) = conclusions(concluding)
-    concluded(concluding, request, dg.DagsterRunStatus.FAILURE)
+    run_of(concluding, request, dg.DagsterRunStatus.FAILURE)
     concluding.clock.advance(29 * MINUTE)
     (same,) = conclusions(concluding)
     assert same.run_key == request.run_key  # which the daemon does not run twice
@@ -275,15 +273,6 @@ def test_conclusions_that_failed_are_drawn_again_in_the_next_hour(concluding: Lo
 def test_conclusions_under_way_are_not_asked_for_again(concluding: Location) -> None:
     all_evaluated(concluding)
     (request,) = conclusions(concluding)
-    concluded(concluding, request, dg.DagsterRunStatus.STARTED)
+    run_of(concluding, request, dg.DagsterRunStatus.STARTED)
     concluding.clock.advance(timedelta(hours=2))
     assert conclusions(concluding) == []
-
-
-def test_without_assets_to_make_there_are_no_conclusions(
-    location: Location, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CONCLUSIONS", ())
-    location.confirm_all()
-    all_evaluated(location)
-    assert requests(location) == []

@@ -31,6 +31,7 @@ GROUPS = {
     "signals": "signals",
     "scalp/walk_forward": "evaluation",
     "swing/walk_forward": "evaluation",
+    "profile_choice": "evaluation",
 }
 
 
@@ -72,6 +73,7 @@ def test_what_is_made_from_what(location: Location) -> None:
     assert _parents(graph["swing/champion"]) == {"swing/challenger"}
     assert _parents(graph["signals"]) == {"scalp/champion", "swing/champion"}
     assert _parents(graph["swing/walk_forward"]) == {"swing/sequences"}
+    assert _parents(graph["profile_choice"]) == {"scalp/walk_forward", "swing/walk_forward"}
 
 
 def test_a_recording_of_hourly_candles_has_only_swing() -> None:
@@ -127,6 +129,7 @@ def test_only_reads_from_the_exchange_are_tried_again(location: Location) -> Non
         ("candles/m60", 25, 48),
         ("signals", 2, 3),
         ("swing/walk_forward", 25, 7 * 24),
+        ("profile_choice", 25, 7 * 24),
     ],
 )
 def test_freshness_badges(

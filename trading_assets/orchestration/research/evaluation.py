@@ -1,8 +1,7 @@
 """The assets of the group `evaluation`: what profiles would have earned in data they had not seen.
 
-Per profile `walk_forward`, one partition a market; then the conclusions, which have no partitions
-and are drawn over all markets when something new was walked forward (`evaluation_sensor`). Each
-function is a label, as in `assets.py`.
+Per profile `walk_forward`, one partition a market; then the conclusions over all markets
+(`conclusions.py`). Each function is a label, as in `assets.py`.
 """
 
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from trading_assets.features.sequences import Sequences
 from trading_assets.models.profiles import active_profiles
 from trading_assets.models.retrain import Workshop
 from trading_assets.orchestration.research import metadata
+from trading_assets.orchestration.research.conclusions import conclusion_assets
 from trading_assets.orchestration.research.keys import EVALUATION_GROUP, profile_key
 from trading_assets.orchestration.research.results import Result, check_results, check_specs
 from trading_assets.orchestration.shared.partitions import market_partitions
@@ -30,17 +30,6 @@ def evaluation_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         *(walk_forward_asset(settings, profile) for profile in active_profiles(settings)),
         *conclusion_assets(settings),
     ]
-
-
-def conclusion_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """What follows from all markets together; their keys are `keys.CONCLUSIONS`.
-
-    They have `deps` on the walk-forwards whose stores they read, and call the resource `background`
-    first. They are made after the last market of a profile, whether or not each could be walked
-    forward.
-    """
-    del settings
-    return []
 
 
 def walk_forward_asset(settings: Settings, profile: Profile) -> dg.AssetsDefinition:

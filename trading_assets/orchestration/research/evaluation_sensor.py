@@ -22,12 +22,7 @@ from trading_assets.models.verdicts import (
     latest_verdict,
 )
 from trading_assets.orchestration.research.jobs import conclusion_request, evaluation_request
-from trading_assets.orchestration.research.keys import (
-    CONCLUSIONS,
-    EVALUATE_JOB,
-    RETRAIN_JOB,
-    profile_key,
-)
+from trading_assets.orchestration.research.keys import EVALUATE_JOB, RETRAIN_JOB, profile_key
 from trading_assets.orchestration.research.runs import UNDER_WAY, is_under_way, was_attempted
 from trading_assets.orchestration.shared import tags
 from trading_assets.settings import ProfileName, Settings
@@ -88,7 +83,7 @@ class _Watch:
             for market in self._settings.markets
             if (verdict := self._latest(VerdictKind.EVALUATION, market, profile)) is not None
         }
-        if not evaluated or not CONCLUSIONS:
+        if not evaluated:
             return None
         state = _digest(evaluated)
         runs = self._instance.get_runs(dg.RunsFilter(tags={tags.CONCLUSION: state}))

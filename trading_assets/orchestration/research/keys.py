@@ -16,7 +16,8 @@ EVALUATE_JOB = "evaluate"
 # profile, one partition a market, and the conclusions over everything, which have no partitions.
 EVALUATION_GROUP = "evaluation"
 EVALUATION_NAMES = ("walk_forward",)
-CONCLUSIONS: tuple[dg.AssetKey, ...] = ()
+PROFILE_CHOICE = dg.AssetKey("profile_choice")
+CONCLUSIONS: tuple[dg.AssetKey, ...] = (PROFILE_CHOICE,)
 
 
 def candles_key(interval_minutes: int) -> dg.AssetKey:

@@ -1,6 +1,7 @@
 """What a person sees on an asset: rows, windows, shares, metrics, links, freshness badges."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from trading_assets.models.labels import Labels
 from trading_assets.models.model import CLASSES
 from trading_assets.models.trained import Trained
 from trading_assets.settings import Settings
+from trading_assets.signals.choices import Choice
 
 Metadata = Mapping[str, Any]
 
@@ -135,6 +137,22 @@ def of_evaluation(found: MarketEvaluation) -> Metadata:
         "seeds": found.predictions.seeds,
         "trades": measured.trades,
         **{name: float(value) for name, value in numbers.items() if np.isfinite(value)},
+    }
+
+
+def of_choice(choice: Choice, table: str) -> Metadata:
+    """What was chosen and why; numbers of every profile, in basis points (1e-4) per trade."""
+    return {
+        "verdict": choice.detail,
+        "profile": choice.profile or "none",
+        "reason": choice.reason.value,
+        "table": dg.MetadataValue.md(table),
+        **{
+            f"{n.profile}_{name}": value
+            for n in choice.numbers
+            for name, value in asdict(n).items()
+            if isinstance(value, bool | int | float)
+        },
     }
 
 

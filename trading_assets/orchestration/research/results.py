@@ -18,15 +18,15 @@ else:
 def check_specs(
     asset: dg.AssetKey,
     names: Iterable[str],
-    partitions: dg.PartitionsDefinition[str],
+    partitions: dg.PartitionsDefinition[str] | None,
     *,
     blocking: bool = True,
 ) -> list[dg.AssetCheckSpec]:
     """The declaration of the checks `names` on `asset`, with one result a partition.
 
-    blocking: a failure of severity ERROR stops the steps after it. Each failure's severity is its
-    outcome's (`check_results`), because a domain check may warn up to one bound and block from
-    another.
+    partitions: None for an asset without. blocking: a failure of severity ERROR stops the steps
+    after it. Each failure's severity is its outcome's (`check_results`), because a domain check may
+    warn up to one bound and block from another.
     """
     return [
         dg.AssetCheckSpec(name, asset=asset, blocking=blocking, partitions_def=partitions)

@@ -1,0 +1,74 @@
+"""What follows from all walk-forwards together; no partitions, drawn when one of them is new.
+
+They read the stores of every market and are made after the last market of a profile, whether or not
+each could be walked forward (`evaluation_sensor`). None waits for another: they only share a run.
+Each function is a label, as in `assets.py`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from trading_assets.backtest import choice_checks
+from trading_assets.backtest.profile_evaluation import choose_profile
+from trading_assets.candles.store import CandleStore
+from trading_assets.models.retrain import Workshop
+from trading_assets.orchestration.research import metadata
+from trading_assets.orchestration.research.keys import (
+    EVALUATION_GROUP,
+    PROFILE_CHOICE,
+    profile_key,
+)
+from trading_assets.orchestration.research.results import Result, check_results, check_specs
+from trading_assets.orchestration.shared import tags
+from trading_assets.settings import Settings
+from trading_assets.signals import choice_table
+
+# Of the steps of a run: signals wait for the choice, nobody for the others.
+_FIRST = {tags.PRIORITY: "1"}
+
+
+def conclusion_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """One for each key in `keys.CONCLUSIONS`."""
+    return [profile_choice_asset(settings)]
+
+
+def profile_choice_asset(settings: Settings) -> dg.AssetsDefinition:
+    """Which profile `auto` trades from now on."""
+
+    @dg.asset(
+        key=PROFILE_CHOICE,
+        deps=walk_forwards(settings),
+        group_name=EVALUATION_GROUP,
+        kinds={"sql"},
+        op_tags=_FIRST,
+        check_specs=check_specs(PROFILE_CHOICE, choice_checks.CHECKS, None, blocking=False),
+        freshness_policy=metadata.evaluation_freshness(settings),
+        description="The profile that earns most after costs in data it had not seen, or none.",
+    )
+    def profile_choice(
+        context: dg.AssetExecutionContext,
+        candle_store: dg.ResourceParam[CandleStore],
+        workshop: dg.ResourceParam[Workshop],
+        background: dg.ResourceParam[Callable[[], None]],
+    ) -> Result:
+        background()
+        found = choose_profile(workshop, candle_store)
+        context.log.info(found.choice.detail)
+        now = workshop.clock.now()
+        table = choice_table.as_markdown(workshop.settings, workshop.engine, now)
+        return Result(
+            metadata=metadata.of_choice(found.choice, table),
+            check_results=check_results(found.checks),
+        )
+
+    return profile_choice
+
+
+def walk_forwards(settings: Settings) -> Sequence[dg.AssetDep]:
+    """On every profile's walk-forward, in all markets."""
+    every_market = dg.AllPartitionMapping()
+    return [
+        dg.AssetDep(profile_key(p, "walk_forward"), partition_mapping=every_market)
+        for p in settings.active_profiles
+    ]
