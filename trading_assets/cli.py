@@ -153,11 +153,21 @@ def _resume(settings: Settings) -> int:
     return resume(settings, SystemClock(), say)
 
 
-def _guard(settings: Settings) -> int:
+def _guard(settings: Settings, chosen: argparse.Namespace) -> int:
+    import signal
+
     from trading_assets.clock import SystemClock
     from trading_assets.commands.guard import guard
 
-    return guard(settings, SystemClock(), say)
+    # A SIGTERM gives the positions back as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return guard(settings, SystemClock(), say, now_open=chosen.now_open)
+
+
+def _guard_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--now-open", action="store_true", help="hold what is open now, nothing opened later"
+    )
 
 
 def _reconcile(settings: Settings) -> int:
@@ -233,7 +243,12 @@ COMMANDS = (
     Command("explain", "print where an order or trade came from", _explain, _explain_options),
     Command("halt", "stop entries, cancel our orders, sell our positions", _halt, _halt_options),
     Command("resume", "end the halt", _resume),
-    Command("guard", "hold all open positions without Dagster, until they are sold", _guard),
+    Command(
+        "guard",
+        "hold all open positions without Dagster, until they are sold",
+        _guard,
+        _guard_options,
+    ),
     Command("reconcile", "compare the ledger with the account, once", _reconcile),
     Command("why-hold", "say why nothing is bought, and whether that is normal", _why_hold),
     Command("funnel", "print how signals became trades, or why not", _funnel),

@@ -1,11 +1,12 @@
 """`trading-assets guard`: holds all open positions without Dagster, with the same code and lease.
 
 Every market with a position or an order that nobody holds gets a thread that runs its trade. What a
-live Dagster run holds is left to it, and taken over when that run dies.
+live Dagster run holds is left to it, and taken over when that run dies. `guard --now-open` is how
+`run` begins when it finds open positions: it holds these and leaves all later ones to Dagster.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from sqlalchemy.engine import Engine
@@ -26,10 +27,17 @@ _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 10.0
 
 
-def guard(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
-    """Hold what is open until all of it is sold, or Ctrl-C; 1 when a trade ended with an error."""
+def guard(
+    settings: Settings, clock: Clock, say: Callable[[str], None], *, now_open: bool = False
+) -> int:
+    """Hold what is open until all of it is sold, or Ctrl-C; 1 when a trade ended with an error.
+
+    now_open: only what is open now, and is then sold by whoever; later positions are not looked at.
+    """
     engine = open_database(settings, world_of(settings))
     guards = Guards(floor_of(settings, engine, clock, tell=say), own_name(), say)
+    if now_open:
+        guards.only_these(guards.open_markets())
     try:
         if not guards.anything_open():
             say("no position is open: there is nothing to guard")
@@ -56,23 +64,35 @@ class Guards:
         self._holder = holder
         self._say = say
         self._threads: dict[str, threading.Thread] = {}
+        self._only: frozenset[str] | None = None
         self.failed = False
 
     @property
     def _engine(self) -> Engine:
         return self._floor.engine
 
+    def only_these(self, markets: Iterable[str]) -> None:
+        """From now on look at `markets` alone, and at none of them again once it was sold."""
+        self._only = frozenset(markets)
+
     def open_markets(self) -> tuple[str, ...]:
         with read(self._engine) as connection:
-            return records.markets_in_play(connection)
+            open_now = records.markets_in_play(connection)
+        if self._only is None:
+            return open_now
+        self._only &= frozenset(open_now)
+        return tuple(sorted(self._only))
 
     def anything_open(self) -> bool:
         return bool(self.open_markets())
 
     def look(self, now: datetime) -> None:
         """Begin to hold what nobody holds."""
+        ours = self.open_markets()
         for found in emergencies(read_scene(self._engine), now):
             if found.remedy is not Remedy.TAKE_OVER or found.market is None:
+                continue
+            if found.market not in ours:
                 continue
             running = self._threads.get(found.market)
             if running is None or not running.is_alive():

@@ -16,12 +16,13 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.clock import Clock
 from trading_assets.commands import dagster_web, services, signal_table
+from trading_assets.commands.first_guard import first_guard
 from trading_assets.commands.live_start import confirm_live_start, tell_evaluation
 from trading_assets.commands.only_one import OnlyOne
 from trading_assets.commands.ports import free_ports, require_free_ports
 from trading_assets.commands.prepare import prepare_world
 from trading_assets.commands.supervisor import Guardian, Supervisor
-from trading_assets.commands.unguarded import release_dead_runs, unguarded
+from trading_assets.commands.unguarded import left_open, release_dead_runs, unguarded
 from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem, NotReadyYet
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
@@ -71,9 +72,12 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
     prepare_world(settings, say, close_runs_since=only_one.previous_stop(clock.now()))
     only_one.forget_stop()
     engine = open_database(settings, world)
+    for line in left_open(engine):
+        say(line)
     supervisor = _supervisor(
         settings,
         world,
+        engine=engine,
         clock=clock,
         say=say,
         make_guardian=lambda: Guardian(keep_open=(lock,)),
@@ -93,7 +97,7 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
         left = supervisor.stop(STOP_PATIENCE_SECONDS, lambda: asked.times < 2)
         if not left:
             release_dead_runs(engine, clock.now())
-        for line in unguarded(engine, clock.now()):
+        for line in unguarded(settings, engine, clock.now()):
             say(line)
         engine.dispose()
     if left:
@@ -117,6 +121,7 @@ def _supervisor(
     settings: Settings,
     world: World,
     *,
+    engine: Engine,
     clock: Clock,
     say: Callable[[str], None],
     make_guardian: Callable[[], Guardian],
@@ -132,6 +137,7 @@ def _supervisor(
             workspace=workspace,
             trading_port=trading_port,
             research_port=research_port,
+            first=first_guard(settings, engine, clock),
         ),
         logs=world.run / "logs",
         folder=settings.root,

@@ -30,6 +30,10 @@ DAEMON = "Dagster daemon"
 WEB = "Dagster web server"
 MLFLOW = "MLflow server"
 
+# The stop: first what starts runs, then the runs with their code servers and guards, at last the
+# exchange, so that an order that is under way is answered.
+STARTS_RUNS, RUNS, ANSWERS_RUNS = 0, 1, 2
+
 
 def child_environment(settings: Settings, world: World) -> dict[str, str]:
     """The environment of everything that belongs to `world`: the person's, with ours on top."""
@@ -56,9 +60,18 @@ def workspace_yaml(trading_port: int, research_port: int) -> str:
 
 
 def services(
-    settings: Settings, world: World, *, workspace: Path, trading_port: int, research_port: int
+    settings: Settings,
+    world: World,
+    *,
+    workspace: Path,
+    trading_port: int,
+    research_port: int,
+    first: Service | None = None,
 ) -> tuple[Service, ...]:
-    """The servers of a start under `settings`, in start order."""
+    """The servers of a start under `settings`, in start order.
+
+    first: what the code servers wait for; it may need the exchange.
+    """
     python = sys.executable
     dagster_web = (
         *(python, "-m", "dagster_webserver"),
@@ -75,12 +88,22 @@ def services(
         EXCHANGE,
         (python, "-m", "trading_assets.cli", "paper-exchange"),
         settings.paper_exchange_port,
+        stop_wave=ANSWERS_RUNS,
     )
-    before_work = (TRADING, RESEARCH, *((EXCHANGE,) if own_exchange else ()))
+    exchanges = (EXCHANGE,) if own_exchange else ()
+    firsts = () if first is None else (first,)
+    names = tuple(service.name for service in firsts)
+    before_work = (TRADING, RESEARCH, *exchanges)
     return (
         *((exchange,) if own_exchange else ()),
-        _code_server(TRADING, "trading_assets.orchestration.trading", "trading", trading_port),
-        _code_server(RESEARCH, "trading_assets.orchestration.research", "research", research_port),
+        *firsts,
+        _code_server(
+            TRADING, "trading_assets.orchestration.trading", "trading", trading_port, needs=names
+        ),
+        _code_server(
+            *(RESEARCH, "trading_assets.orchestration.research", "research", research_port),
+            needs=names,
+        ),
         Service(
             DAEMON,
             (python, "-m", "dagster._daemon", "run", "-w", str(workspace)),
@@ -92,12 +115,14 @@ def services(
     )
 
 
-def _code_server(name: str, module: str, location: str, port: int) -> Service:
+def _code_server(
+    name: str, module: str, location: str, port: int, *, needs: tuple[str, ...]
+) -> Service:
     command = (
         *(sys.executable, "-m", "dagster", "code-server", "start", "-m", module),
         *("-h", LOOPBACK, "-p", str(port), "--location-name", location),
     )
-    return _listening(name, command, port, runs_work=True)
+    return _listening(name, command, port, needs, runs_work=True, stop_wave=RUNS)
 
 
 def _listening(
@@ -107,5 +132,8 @@ def _listening(
     needs: tuple[str, ...] = (),
     *,
     runs_work: bool = False,
+    stop_wave: int = STARTS_RUNS,
 ) -> Service:
-    return Service(name, command, lambda: answers(port), needs, runs_work)
+    return Service(
+        name, command, lambda: answers(port), needs, runs_work=runs_work, stop_wave=stop_wave
+    )

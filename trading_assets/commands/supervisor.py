@@ -7,8 +7,9 @@ Why not supervisord: docs/decisions/0001-own-supervisor.md.
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -24,6 +25,8 @@ EXITS_BEFORE_ALARM = 5
 # A server that was ready for this long has earned its first quick restart again.
 PROVEN_AFTER = timedelta(seconds=60)
 READY_POLL = timedelta(milliseconds=500)
+# At the stop a later wave gets this much even when the earlier ones used all the time there was.
+LEAST_PATIENCE_SECONDS = 1.0
 LOG_LIMIT_BYTES = 20_000_000
 LOG_CHECK = timedelta(seconds=60)
 
@@ -37,6 +40,9 @@ class Service:
     runs_work: its process group also holds work (Dagster runs) that outlives a crash of the
         server and goes on; the group of any other crashed server is ended before its restart,
         because a left-over child would hold the port.
+    once: it does one thing and ends. Exit code 0 is the end of it, any other starts it again;
+        whoever needs it waits until it is ready or has ended in whatever way.
+    stop_wave: at the stop, all of a lower wave have ended before those of a higher are asked to.
     """
 
     name: str
@@ -44,6 +50,8 @@ class Service:
     is_ready: Callable[[], bool]
     needs: tuple[str, ...] = ()
     runs_work: bool = False
+    once: bool = False
+    stop_wave: int = 0
 
 
 @dataclass(slots=True)
@@ -58,9 +66,13 @@ class _Child:
     asked_at: datetime | None = None
     exits: int = 0
     next_start: datetime | None = None
+    is_done: bool = False
+    groups: set[int] = field(default_factory=set)
 
     @property
     def is_ready(self) -> bool:
+        if self.service.once and (self.is_done or self.exits > 0):
+            return True
         return self.process is not None and self.ready_at is not None
 
 
@@ -156,7 +168,7 @@ class Supervisor:
         now = self._clock.now()
         for child in self._children.values():
             self._notice_exit(child, now)
-            if child.process is None and self._may_start(child, now):
+            if child.process is None and not child.is_done and self._may_start(child, now):
                 self._start(child, now)
             self._ask(child, now)
         self._keep_logs_small(now)
@@ -164,8 +176,21 @@ class Supervisor:
     def stop(
         self, patience_seconds: float, still_patient: Callable[[], bool] = lambda: True
     ) -> tuple[groups.Member, ...]:
-        """End every process that was started, work included; returns those that would not end."""
-        left = groups.end(self._groups, patience_seconds, still_patient)
+        """End every process that was started, work included; returns those that would not end.
+
+        Wave after wave; patience_seconds: for all of them together.
+        """
+        deadline = time.monotonic() + patience_seconds
+        least = min(patience_seconds, LEAST_PATIENCE_SECONDS)
+        left: tuple[groups.Member, ...] = ()
+        for wave in sorted({child.service.stop_wave for child in self._children.values()}):
+            theirs = {
+                group
+                for child in self._children.values()
+                if child.service.stop_wave == wave
+                for group in child.groups & self._groups
+            }
+            left += groups.end(theirs, max(least, deadline - time.monotonic()), still_patient)
         for child in self._children.values():
             if child.process is not None and not any(m.pid == child.process.pid for m in left):
                 child.process.wait()
@@ -204,6 +229,7 @@ class Supervisor:
                 process_group=0,
             )
         child.started_at, child.ready_at, child.asked_at = now, None, None
+        child.groups.add(child.process.pid)
         self._groups.add(child.process.pid)
         assert self._guardian is not None
         self._guardian.tell(f"+{child.process.pid}")
@@ -228,8 +254,13 @@ class Supervisor:
         code, group = child.process.returncode, child.process.pid
         if child.ready_at is not None and now - child.ready_at >= PROVEN_AFTER:
             child.exits = 0
-        child.exits += 1
         child.process, child.ready_at = None, None
+        if child.service.once and code == 0:
+            child.is_done = True
+            self._forget({group})
+            self._say(f"{child.service.name} has done its work")
+            return
+        child.exits += 1
         if not child.service.runs_work:
             groups.end({group}, patience_seconds=2)
         if not groups.members({group}):

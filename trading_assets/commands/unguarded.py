@@ -1,4 +1,4 @@
-"""What `trading-assets run` leaves behind: positions that nobody holds once everything stopped."""
+"""What `trading-assets run` leaves behind, and finds: positions that nobody holds."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy.engine import Engine
 
 from trading_assets.database import read
+from trading_assets.settings import Settings, TradingMode
 from trading_assets.trading import leases, records
 from trading_assets.trading.leases import Lease
 
@@ -20,7 +21,15 @@ def release_dead_runs(engine: Engine, now: datetime) -> None:
             leases.release(engine, Lease(lease.subject, lease.holder, lease.token), now)
 
 
-def unguarded(engine: Engine, now: datetime) -> Iterable[str]:
+def left_open(engine: Engine) -> Iterable[str]:
+    """What a start says of the positions it finds, before it holds them (`first_guard`)."""
+    with read(engine) as connection:
+        markets = records.markets_in_play(connection)
+    if markets:
+        yield f"still open: {', '.join(markets)}. Guarded before anything else starts"
+
+
+def unguarded(settings: Settings, engine: Engine, now: datetime) -> Iterable[str]:
     """One line for each position without a live holder, and what to do about them."""
     held = {lease.subject for lease in leases.all_leases(engine) if lease.is_live(now)}
     with read(engine) as connection:
@@ -31,5 +40,11 @@ def unguarded(engine: Engine, now: datetime) -> Iterable[str]:
     if left:
         yield (
             "   `trading-assets guard` holds them without Dagster, `trading-assets halt` sells "
-            "them; the next start takes them over first"
+            f"them{_where(settings)}; the next start takes them over first"
         )
+
+
+def _where(settings: Settings) -> str:
+    if settings.trading_mode is TradingMode.LIVE:
+        return ""
+    return " (either with `trading-assets paper-exchange` in another terminal)"

@@ -28,6 +28,25 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path(sys.argv[1]).touch()
 time.sleep(600)
 """
+# Asked to end, needs a moment for it and then makes the file given.
+ENDS_SLOWLY = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(0.3); pathlib.Path(sys.argv[2]).touch(); sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+# Asked to end, makes the second file given if the third is there already.
+ENDS_AFTER = """
+import pathlib, signal, sys, time
+def end(*_):
+    if pathlib.Path(sys.argv[3]).exists(): pathlib.Path(sys.argv[2]).touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
 SLEEPS = "import time; time.sleep(600)"
 FAILS = "import sys; print('no such table: candles'); sys.exit(3)"
 

@@ -88,20 +88,25 @@ def test_the_intentions_are_the_settings_numbers() -> None:
 
 
 def test_a_stop_names_what_nobody_holds_and_gives_dead_leases_back() -> None:
-    _, engine = prepared(load_settings())
+    settings = load_settings()
+    _, engine = prepared(settings)
     emptied(engine)
     lease = lease_of(engine)
     position = bought(engine, lease)
     assert position.state is PositionState.OPEN
-    assert list(unguarded(engine, NOW + timedelta(seconds=1))) == []  # its lease still lives
+    assert (
+        list(unguarded(settings, engine, NOW + timedelta(seconds=1))) == []
+    )  # its lease still lives
     release_dead_runs(engine, NOW + timedelta(seconds=1))
-    first, advice = unguarded(engine, NOW + timedelta(seconds=1))
+    first, advice = unguarded(settings, engine, NOW + timedelta(seconds=1))
     assert first == "!! KRW-BTC: 10 is now UNGUARDED (no stop yet)"
     assert "`trading-assets guard`" in advice
+    assert "with `trading-assets paper-exchange` in another terminal" in advice
+    assert "paper-exchange" not in list(unguarded(live(), engine, NOW + timedelta(seconds=1)))[-1]
 
     by_hand = leases.take(
         engine, "KRW-BTC", "by-hand-1", now=NOW + timedelta(seconds=2), duration=timedelta(hours=1)
     )
     assert by_hand is not None
     release_dead_runs(engine, NOW + timedelta(seconds=3))
-    assert list(unguarded(engine, NOW + timedelta(seconds=3))) == []
+    assert list(unguarded(settings, engine, NOW + timedelta(seconds=3))) == []

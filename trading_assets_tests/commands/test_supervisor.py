@@ -15,6 +15,8 @@ from trading_assets.commands import groups
 from trading_assets.commands.ports import answers
 from trading_assets.commands.supervisor import Guardian, Service, Supervisor
 from trading_assets_tests.commands.children import (
+    ENDS_AFTER,
+    ENDS_SLOWLY,
     FAILS,
     HAS_CHILD,
     LISTENS,
@@ -37,8 +39,12 @@ def service(
     is_ready: Callable[[], bool] = lambda: True,
     *,
     runs_work: bool = False,
+    once: bool = False,
+    stop_wave: int = 0,
 ) -> Service:
-    return Service(name, command, is_ready, needs, runs_work)
+    return Service(
+        name, command, is_ready, needs, runs_work=runs_work, once=once, stop_wave=stop_wave
+    )
 
 
 @pytest.fixture
@@ -194,6 +200,46 @@ def test_work_in_the_group_of_a_crashed_code_server_goes_on_until_the_stop(
     assert [m.pid for m in groups.members({group})] == [work]
     assert supervisor.stop(patience_seconds=20) == ()
     assert groups.members({group}) == ()
+
+
+def test_what_does_one_thing_is_not_started_again_once_it_is_done(
+    supervise: Make, clock: SteppedClock, said: list[str]
+) -> None:
+    first = service("first", python("pass"), is_ready=lambda: False, once=True)
+    supervisor = supervise([first, service("second", python(SLEEPS), needs=("first",))])
+    step_until(supervisor, lambda: supervisor.pid("second") is not None)
+    clock.advance(timedelta(minutes=5))
+    supervisor.step()
+    assert supervisor.pid("first") is None
+    assert supervisor.all_ready
+    assert said == ["first has done its work", "second is ready (0 s)"]
+
+
+def test_what_cannot_do_its_one_thing_is_tried_again_and_holds_nobody_up(
+    supervise: Make, clock: SteppedClock, said: list[str]
+) -> None:
+    first = service("first", python(FAILS), is_ready=lambda: False, once=True)
+    supervisor = supervise([first, service("second", python(SLEEPS), needs=("first",))])
+    supervisor.step()
+    assert supervisor.pid("second") is None
+    step_until(supervisor, lambda: supervisor.pid("second") is not None)
+    assert any("first ended by itself (exit code 3)" in line for line in said)
+    clock.advance(timedelta(seconds=1))
+    supervisor.step()
+    assert supervisor.pid("first") is not None
+
+
+def test_a_later_wave_is_asked_to_end_when_the_earlier_has_ended(
+    supervise: Make, tmp_path: Path
+) -> None:
+    up, ended, saw_it = tmp_path / "up", tmp_path / "ended", tmp_path / "saw_it"
+    exchange = python(ENDS_AFTER, up, saw_it, ended)
+    daemon = python(ENDS_SLOWLY, tmp_path / "up too", ended)
+    supervisor = supervise([service("exchange", exchange, stop_wave=1), service("daemon", daemon)])
+    supervisor.step()
+    until(lambda: up.exists() and (tmp_path / "up too").exists())
+    assert supervisor.stop(patience_seconds=20) == ()
+    assert saw_it.exists()
 
 
 def test_stop_kills_what_does_not_obey(supervise: Make, tmp_path: Path) -> None:

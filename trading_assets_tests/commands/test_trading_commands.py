@@ -18,7 +18,6 @@ from trading_assets.errors import CredentialsRefused, LedgerError
 from trading_assets.settings import load_settings
 from trading_assets.trading import halts, records
 from trading_assets.trading.floor import floor_of
-from trading_assets.trading.reconcile import open_books
 from trading_assets.trading.states import OrderReason, PositionState
 from trading_assets.trading.trade import TradeEnd, trade
 from trading_assets_tests.commands.world_rows import prepared
@@ -40,26 +39,6 @@ def trading_world(isolated_settings: Path, make_exchange: MakeExchange) -> Itera
         world.engine.dispose()
 
 
-class Given(BaseException):
-    """Ends a holder at once, as a kill does, but for the lease it gives back."""
-
-
-def left_unguarded(world: TradingWorld) -> None:
-    """Enter for a signal; the holder dies as soon as the position is armed."""
-
-    def tell(sentence: str) -> None:
-        if ": holding " in sentence:
-            raise Given
-
-    floor = floor_of(world.settings, world.engine, world.clock, tell=tell)
-    open_books(floor, "run-first")
-    with pytest.raises(Given):
-        trade(floor, MARKET, "run-first", signal_id=world.give_signal())
-    position = world.position()
-    assert position is not None
-    assert position.state is PositionState.OPEN
-
-
 def meanwhile(condition: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
     def watch() -> None:
         for _ in range(1000):
@@ -74,7 +53,7 @@ def meanwhile(condition: Callable[[], bool], then: Callable[[], None]) -> thread
 
 
 def test_guard_holds_an_abandoned_position_until_its_stop(trading_world: TradingWorld) -> None:
-    left_unguarded(trading_world)
+    trading_world.enter_and_die()
     said: list[str] = []
     watcher = meanwhile(trading_world.is_guarded, trading_world.fall)
     assert guard(trading_world.settings, trading_world.clock, said.append) == 0
@@ -94,7 +73,7 @@ def test_guard_with_nothing_open_says_so(trading_world: TradingWorld) -> None:
 def test_halt_sells_what_nobody_holds_and_entries_wait_for_resume(
     trading_world: TradingWorld,
 ) -> None:
-    left_unguarded(trading_world)
+    trading_world.enter_and_die()
     said: list[str] = []
     settings, clock = trading_world.settings, trading_world.clock
     assert halt(settings, clock, said.append, "looks odd") == 0
@@ -131,14 +110,14 @@ def test_halt_stops_entries_even_without_keys(isolated_settings: Path) -> None:
 
 
 def test_reconcile_says_that_the_books_are_whole(trading_world: TradingWorld) -> None:
-    left_unguarded(trading_world)
+    trading_world.enter_and_die()
     said: list[str] = []
     assert reconcile(trading_world.settings, trading_world.clock, said.append) == 0
     assert said[-1].startswith("the account has everything the ledger says")
 
 
 def test_status_shows_account_position_and_who_holds_nothing(trading_world: TradingWorld) -> None:
-    left_unguarded(trading_world)
+    trading_world.enter_and_die()
     shown = status(trading_world.settings, trading_world.clock)
     position = trading_world.position()
     assert position is not None
@@ -164,7 +143,7 @@ def test_status_answers_while_the_exchange_is_down(isolated_settings: Path) -> N
 
 
 def test_explain_goes_from_the_order_back_to_the_model(trading_world: TradingWorld) -> None:
-    left_unguarded(trading_world)
+    trading_world.enter_and_die()
     position = trading_world.position()
     assert position is not None
     with read(trading_world.engine) as connection:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import dagster as dg
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
@@ -24,8 +25,11 @@ from trading_assets.orchestration.trading.resources import open_floor_resource
 from trading_assets.orchestration.trading.sensors import trading_sensor
 from trading_assets.settings import Settings, load_settings
 from trading_assets.trading import books, leases, records
+from trading_assets.trading.floor import floor_of
+from trading_assets.trading.reconcile import open_books
 from trading_assets.trading.records import Position
 from trading_assets.trading.states import PositionState
+from trading_assets.trading.trade import trade
 from trading_assets.world import World, claim, world_of
 from trading_assets_tests.conftest import RunningExchange
 from trading_assets_tests.trading.ledger_world import bought
@@ -45,6 +49,10 @@ WAITS = {
     "order_poll_most_seconds": "0.2",
     "price_confirm_seconds": "1",
 }
+
+
+class Died(BaseException):
+    """Ends a holder at once, as a kill does, but for the lease it gives back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,25 @@ class TradingWorld:
         assert lease is not None
         bought(self.engine, lease)
         leases.release(self.engine, lease, then)
+
+    def enter_and_die(self) -> None:
+        """Enter for a signal; the holder dies as soon as the position is armed, but gives back."""
+
+        def tell(sentence: str) -> None:
+            if ": holding " in sentence:
+                raise Died
+
+        floor = floor_of(self.settings, self.engine, self.clock, tell=tell)
+        open_books(floor, "run-first")
+        with pytest.raises(Died):
+            trade(floor, MARKET, "run-first", signal_id=self.give_signal())
+        position = self.position()
+        assert position is not None
+        assert position.state is PositionState.OPEN
+
+    def stepped_clock(self) -> SteppedClock:
+        """A clock that stands at the present moment."""
+        return SteppedClock(self.clock.now())
 
     def execute(self, request: dg.RunRequest, *, fails: bool = False) -> dg.ExecuteInProcessResult:
         """Run what the sensor asked for, in this process."""
