@@ -24,8 +24,10 @@ from trading_assets.orchestration.research.definitions import research_definitio
 from trading_assets.orchestration.research.jobs import evaluation_request, signals_request
 from trading_assets.orchestration.research.keys import CONCLUSIONS
 from trading_assets.orchestration.research.sensors import champion_sensor
+from trading_assets.rules.steps import ALL_MARKETS
 from trading_assets.settings import Settings, load_settings
 from trading_assets.signals.choices import latest_choice
+from trading_assets.signals.forecast import latest_forecast
 from trading_assets.world import World, world_of
 from trading_assets_tests.conftest import RunningExchange
 
@@ -348,6 +350,23 @@ def test_the_profile_is_chosen_and_told_whatever_became_of_the_other_market(
     missing = checks["every_market_evaluated"]
     assert (missing.passed, missing.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "KRW-GONE: not walked forward yet" in str(missing.description)
+
+
+def test_a_forecast_is_stored_where_the_live_checks_read_it(
+    place: Place, concluded: dg.ExecuteInProcessResult
+) -> None:
+    (shown,) = concluded.asset_materializations_for_node("forecast")
+    for profile in ("scalp", "swing"):
+        stored = latest_forecast(place.engine, profile)
+        assert stored is not None
+        assert set(stored.markets) == {"KRW-BTC", ALL_MARKETS}
+        for rule in ("own_rule", "p_buy_40", "p_buy_50", "p_buy_60"):
+            assert f"{profile}_{rule}_trades_a_day" in shown.metadata
+        own = shown.metadata[f"{profile}_own_rule_signals_a_day"].value
+        assert own == stored.whole.rate.signals_a_day
+        assert "windows of 21 h" in str(shown.metadata[profile].value)
+    checks = {c.check_name: c for c in concluded.get_asset_check_evaluations()}
+    assert checks["every_profile_forecast"].passed
 
 
 def test_a_failed_blocking_check_stops_training_and_says_so_in_the_database(

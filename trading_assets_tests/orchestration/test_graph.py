@@ -32,6 +32,7 @@ GROUPS = {
     "scalp/walk_forward": "evaluation",
     "swing/walk_forward": "evaluation",
     "profile_choice": "evaluation",
+    "forecast": "evaluation",
 }
 
 
@@ -73,7 +74,9 @@ def test_what_is_made_from_what(location: Location) -> None:
     assert _parents(graph["swing/champion"]) == {"swing/challenger"}
     assert _parents(graph["signals"]) == {"scalp/champion", "swing/champion"}
     assert _parents(graph["swing/walk_forward"]) == {"swing/sequences"}
-    assert _parents(graph["profile_choice"]) == {"scalp/walk_forward", "swing/walk_forward"}
+    for conclusion in CONCLUSIONS:
+        parents = _parents(graph[conclusion.to_user_string()])
+        assert parents == {"scalp/walk_forward", "swing/walk_forward"}
 
 
 def test_a_recording_of_hourly_candles_has_only_swing() -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from trading_assets.backtest import choice_checks
+from trading_assets.backtest import choice_checks, profile_forecast
 from trading_assets.backtest.profile_evaluation import choose_profile
 from trading_assets.candles.store import CandleStore
 from trading_assets.models.retrain import Workshop
 from trading_assets.orchestration.research import metadata
 from trading_assets.orchestration.research.keys import (
     EVALUATION_GROUP,
+    FORECAST,
     PROFILE_CHOICE,
     profile_key,
 )
@@ -30,7 +31,7 @@ _FIRST = {tags.PRIORITY: "1"}
 
 def conclusion_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """One for each key in `keys.CONCLUSIONS`."""
-    return [profile_choice_asset(settings)]
+    return [profile_choice_asset(settings), forecast_asset(settings)]
 
 
 def profile_choice_asset(settings: Settings) -> dg.AssetsDefinition:
@@ -63,6 +64,32 @@ def profile_choice_asset(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return profile_choice
+
+
+def forecast_asset(settings: Settings) -> dg.AssetsDefinition:
+    """What live signals are compared with: stored in the database, where the checks read it."""
+
+    @dg.asset(
+        key=FORECAST,
+        deps=walk_forwards(settings),
+        group_name=EVALUATION_GROUP,
+        kinds={"sql"},
+        check_specs=check_specs(FORECAST, profile_forecast.CHECKS, None, blocking=False),
+        freshness_policy=metadata.evaluation_freshness(settings),
+        description="Signals and trades a day to expect, and how often none comes in 21 hours.",
+    )
+    def forecast(
+        candle_store: dg.ResourceParam[CandleStore],
+        workshop: dg.ResourceParam[Workshop],
+        background: dg.ResourceParam[Callable[[], None]],
+    ) -> Result:
+        background()
+        found = profile_forecast.forecast_profiles(workshop, candle_store)
+        return Result(
+            metadata=metadata.of_forecasts(found), check_results=check_results(found.checks)
+        )
+
+    return forecast
 
 
 def walk_forwards(settings: Settings) -> Sequence[dg.AssetDep]:

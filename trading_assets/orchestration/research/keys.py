@@ -17,7 +17,8 @@ EVALUATE_JOB = "evaluate"
 EVALUATION_GROUP = "evaluation"
 EVALUATION_NAMES = ("walk_forward",)
 PROFILE_CHOICE = dg.AssetKey("profile_choice")
-CONCLUSIONS: tuple[dg.AssetKey, ...] = (PROFILE_CHOICE,)
+FORECAST = dg.AssetKey("forecast")
+CONCLUSIONS: tuple[dg.AssetKey, ...] = (PROFILE_CHOICE, FORECAST)
 
 
 def candles_key(interval_minutes: int) -> dg.AssetKey:

@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trading_assets.backtest.market_evaluation import MarketEvaluation
+from trading_assets.backtest.profile_forecast import Forecasts
 from trading_assets.candles.collection import CollectionReport
 from trading_assets.models.challengers import Challenger, Judgement
 from trading_assets.models.labels import Labels
 from trading_assets.models.model import CLASSES
 from trading_assets.models.trained import Trained
 from trading_assets.settings import Settings
+from trading_assets.signals import forecast_words
 from trading_assets.signals.choices import Choice
+from trading_assets.signals.forecast import DROUGHT_HOURS, PROFILE_RULE
 
 Metadata = Mapping[str, Any]
 
@@ -154,6 +157,20 @@ def of_choice(choice: Choice, table: str) -> Metadata:
             if isinstance(value, bool | int | float)
         },
     }
+
+
+def of_forecasts(found: Forecasts) -> Metadata:
+    """Of each profile, all markets together: a rate a day for each rule, and everything as text."""
+    shown: dict[str, Any] = {}
+    for one in found.made:
+        shown[one.profile] = dg.MetadataValue.md(forecast_words.markdown(one))
+        for rule, rate in one.whole.rates.items():
+            name = f"{one.profile}_{'own_rule' if rule == PROFILE_RULE else rule}"
+            shown[f"{name}_signals_a_day"] = rate.signals_a_day
+            shown[f"{name}_none_in_{DROUGHT_HOURS}_h"] = rate.no_signal
+            if rate.trades_a_day is not None:
+                shown[f"{name}_trades_a_day"] = rate.trades_a_day
+    return shown
 
 
 def mlflow_link(settings: Settings, name: str) -> dg.UrlMetadataValue:
