@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from trading_assets.backtest.comparison import Compared, Gain, Stage, Standing
 from trading_assets.backtest.model_comparison import ModelComparison
+from trading_assets.backtest.profile_evaluation import ProfileGain
 
 _HEADINGS = (
     "profile",
@@ -34,6 +35,7 @@ def markdown(found: ModelComparison, heading: str) -> str:
         rows = [row for row in found.rows if row.stage is stage]
         if rows:
             parts += [_INTRODUCTION[stage], _table(rows)]
+    parts += [f"Profiles: {_profiles(gain)}." for gain in found.profiles]
     if len(parts) == 1:
         parts.append("Nothing to compare yet.")
     if found.left_out:
@@ -44,6 +46,37 @@ def markdown(found: ModelComparison, heading: str) -> str:
         "trades."
     )
     return "\n\n".join(parts)
+
+
+def sentences(found: ModelComparison) -> tuple[str, ...]:
+    """Who is better or worse by more than noise, by profile and stage; then the profiles."""
+    said = []
+    for profile in dict.fromkeys(row.profile for row in found.rows):
+        for stage in Stage:
+            rows = [r for r in found.rows if r.profile == profile and r.stage is stage]
+            others = [r for r in rows if r.against is not None]
+            if others:
+                said.append(f"{profile}, {stage}: {_standings(others)}")
+    return (*said, *(_profiles(gain) for gain in found.profiles))
+
+
+def _standings(rows: Sequence[Compared]) -> str:
+    """`against the challenger, better: ensemble; worse: prior, volatility; ...`"""
+    by_standing = {
+        standing: [r.name for r in rows if r.loss_gain and r.loss_gain.standing is standing]
+        for standing in Standing
+    }
+    found = [f"{standing}: {', '.join(names)}" for standing, names in by_standing.items() if names]
+    return f"log loss against {rows[0].against}, {'; '.join(found)}"
+
+
+def _profiles(gain: ProfileGain) -> str:
+    """`swing against scalp, net of a trade in the same weeks: better, +20.1 bp [+4.0, +37.2]`"""
+    said = f"{gain.profile} against {gain.against}, net of a trade in the same weeks: "
+    if gain.net_gain is None:
+        return said + str(gain.standing)
+    i = gain.net_gain
+    return said + f"{gain.standing}, {i.value:+.1f} bp [{i.low:+.1f}, {i.high:+.1f}]"
 
 
 def _table(rows: Sequence[Compared]) -> str:

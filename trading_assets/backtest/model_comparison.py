@@ -15,6 +15,7 @@ from trading_assets.backtest.comparison import (
     Compared,
     Gain,
     Stage,
+    Standing,
     Voice,
     compare,
     gate_voices,
@@ -22,6 +23,7 @@ from trading_assets.backtest.comparison import (
 )
 from trading_assets.backtest.documents import to_json
 from trading_assets.backtest.paths import account_rules
+from trading_assets.backtest.profile_evaluation import ProfileGain, compare_profiles
 from trading_assets.candles.series import CandleSeries, regular_series
 from trading_assets.candles.store import CandleStore
 from trading_assets.exchange.model import Interval
@@ -34,7 +36,10 @@ from trading_assets.models.mlflow_store import retraining_day
 from trading_assets.models.profiles import active_profiles, costs
 from trading_assets.models.retrain import Workshop
 from trading_assets.models.shadow import ShadowRows, ShadowStore
+from trading_assets.rules.check import CheckOutcome
 from trading_assets.rules.profile import Profile
+
+NOBODY_BETTER = "nobody_is_better"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,29 @@ class ModelComparison:
     """What was found.
 
     rows: pooled over the markets of a profile; the one that all are compared with comes first.
-    by_market: the same of each market alone. left_out: who could not take part, and why.
+    by_market: the same of each market alone. left_out: who could not take part, and why. profiles:
+    what their trades earn on unseen candles in the same weeks.
     """
 
     rows: tuple[Compared, ...]
     by_market: tuple[Compared, ...]
     left_out: tuple[str, ...]
+    profiles: tuple[ProfileGain, ...] = ()
+
+    @property
+    def check(self) -> CheckOutcome:
+        """Fails when somebody is better than what serves, or will, by more than noise."""
+        better = [
+            f"{row.profile}: {row.name} is better than the {row.against} on {row.stage}"
+            for row in self.rows
+            if row.loss_gain is not None and row.loss_gain.standing is Standing.BETTER
+        ]
+        return CheckOutcome(
+            NOBODY_BETTER,
+            passed=not better,
+            reason="; ".join(better) or "nobody is better by more than noise",
+            blocking=False,
+        )
 
 
 def compare_models(shop: Workshop, store: CandleStore) -> ModelComparison:
@@ -57,6 +79,7 @@ def compare_models(shop: Workshop, store: CandleStore) -> ModelComparison:
     left_out: list[str] = []
     runs: list[CandidateRun] = []
     days: dict[str, list[Compared]] = {}
+    profiles = compare_profiles(shop.settings, shop.world, store)
     for profile in active_profiles(shop.settings):
         found = _Profile.of(shop, store, profile)
         left_out += found.left_out
@@ -70,10 +93,16 @@ def compare_models(shop: Workshop, store: CandleStore) -> ModelComparison:
             days.setdefault(retraining_day(one.made_at), [])
         for day in {retraining_day(one.made_at) for one in found.contests}:
             days[day] += [*pooled, *alone]
-    documents = {day: {"rows": [to_json(row) for row in found]} for day, found in days.items()}
+    documents = {
+        day: {
+            "rows": [to_json(row) for row in found],
+            "profiles": [to_json(gain) for gain in profiles],
+        }
+        for day, found in days.items()
+    }
     if runs:
         log_comparison(shop.world, shop.settings.trading_mode.value, runs, documents)
-    return ModelComparison(tuple(rows), tuple(by_market), tuple(left_out))
+    return ModelComparison(tuple(rows), tuple(by_market), tuple(left_out), profiles)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from trading_assets.backtest.choice_checks import choice_checks
+from trading_assets.backtest.comparison import Standing
 from trading_assets.backtest.engine import simulate
 from trading_assets.backtest.inputs import AccountRules
 from trading_assets.backtest.paths import account_rules, market_path
 from trading_assets.backtest.predictions import Predictions
-from trading_assets.backtest.selection import ProfileEvaluation, choose
+from trading_assets.backtest.selection import ProfileEvaluation, choose, gain
+from trading_assets.backtest.statistics import Interval
 from trading_assets.backtest.variants import all_random
 from trading_assets.backtest.walked_forward import WalkedForward, walked_forward
 from trading_assets.candles.frame import FloatArray, from_us
@@ -35,6 +37,7 @@ from trading_assets.signals.choices import (
     record_choice,
     traded_profile,
 )
+from trading_assets.world import World
 
 RANDOM_DRAWS = 10
 
@@ -45,6 +48,41 @@ class Chosen:
 
     choice: Choice
     checks: tuple[CheckOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileGain:
+    """What a trade of one profile earns more than one of another, bp, in the weeks of both.
+
+    net_gain: None when there are too few weeks in common.
+    """
+
+    profile: str
+    against: str
+    net_gain: Interval | None
+
+    @property
+    def standing(self) -> Standing:
+        if self.net_gain is None:
+            return Standing.UNKNOWN
+        if self.net_gain.low > 0:
+            return Standing.BETTER
+        return Standing.WORSE if self.net_gain.high < 0 else Standing.NOISE
+
+
+def compare_profiles(
+    settings: Settings, world: World, store: CandleStore
+) -> tuple[ProfileGain, ...]:
+    """Each profile that was walked forward against the first of PROFILES that was."""
+    every = [
+        evaluation_of(settings, walked_forward(settings, world, store, profile))
+        for profile in active_profiles(settings)
+    ]
+    there = [e for e in every if e is not None]
+    return tuple(
+        ProfileGain(other.profile, there[0].profile, gain(other, there[0], settings.base_seed))
+        for other in there[1:]
+    )
 
 
 def choose_profile(shop: Workshop, store: CandleStore) -> Chosen:

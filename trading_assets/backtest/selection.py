@@ -17,6 +17,7 @@ import numpy as np
 from trading_assets.backtest.statistics import (
     Blocks,
     FloatArray,
+    Interval,
     TimeArray,
     mean_difference_interval,
     mean_interval,
@@ -134,7 +135,15 @@ def profile_numbers(
 
 
 def gain_bound(other: ProfileEvaluation, held: ProfileEvaluation, seed: int) -> float | None:
-    """90 % lower bound of how much more a trade of `other` earns than one of `held`, bp.
+    """90 % lower bound of `gain`, bp. None when nothing can be said."""
+    found = gain(other, held, seed, coverage=ONE_SIDED)
+    return None if found is None else found.low
+
+
+def gain(
+    other: ProfileEvaluation, held: ProfileEvaluation, seed: int, *, coverage: float = SHOWN
+) -> Interval | None:
+    """How much more a trade of `other` earns than one of `held`, bp, by resampled weeks.
 
     Paired: each draw takes the same weeks of both, out of those that both cover. None with fewer
     than LEAST_WEEKS of them, or when one of the two did not trade there: then nothing can be said.
@@ -143,10 +152,10 @@ def gain_bound(other: ProfileEvaluation, held: ProfileEvaluation, seed: int) -> 
     if end - start < LEAST_WEEKS * timedelta(days=7):
         return None
     weeks = _weeks(start, end)
-    gain = mean_difference_interval(
-        _trades_in(other, weeks), _trades_in(held, weeks), weeks, seed, coverage=ONE_SIDED
+    found = mean_difference_interval(
+        _trades_in(other, weeks), _trades_in(held, weeks), weeks, seed, coverage=coverage
     )
-    return gain.low if np.isfinite(gain.low) else None
+    return found if np.isfinite(found.low) else None
 
 
 def _chosen(

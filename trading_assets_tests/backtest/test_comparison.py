@@ -20,9 +20,11 @@ from trading_assets.backtest.comparison import (
     gate_voices,
     live_voices,
 )
-from trading_assets.backtest.comparison_table import markdown
+from trading_assets.backtest.comparison_table import markdown, sentences
 from trading_assets.backtest.documents import from_json, to_json
 from trading_assets.backtest.model_comparison import ModelComparison
+from trading_assets.backtest.profile_evaluation import ProfileGain
+from trading_assets.backtest.statistics import Interval
 from trading_assets.candles.frame import FloatArray
 from trading_assets.candles.series import CandleSeries
 from trading_assets.features.volatility import ewm_sigma
@@ -307,3 +309,31 @@ def test_the_table_says_who_is_better_and_what_is_only_noise(arena: Arena) -> No
     assert "Left out: KRW-ETH swing: champion: no champion served before it." in text
     assert "live candles since" not in text
     assert "Nothing to compare yet." in markdown(ModelComparison((), (), ()), "world")
+
+
+def test_who_is_better_in_sentences_and_a_check(arena: Arena) -> None:
+    challenger = voice("challenger", lines())
+    rows = (
+        compare(arena, Stage.GATE, challenger),
+        compare(arena, Stage.GATE, voice("champion", lines(loss=0.98)), challenger),
+        compare(arena, Stage.GATE, voice("prior", lines(loss=1.1)), challenger),
+    )
+    gain = ProfileGain("scalp", "swing", Interval(12.5, 1.0, 24.0, 10, 0.9))
+    found = ModelComparison(rows, (), (), (gain, ProfileGain("slow", "swing", None)))
+    assert sentences(found) == (
+        "swing, gate window: log loss against challenger, better: champion; worse: prior",
+        "scalp against swing, net of a trade in the same weeks: better, +12.5 bp [+1.0, +24.0]",
+        "slow against swing, net of a trade in the same weeks: too little to say",
+    )
+    assert sentences(found)[1] in markdown(found, "world")
+    assert (found.check.passed, found.check.blocking) == (False, False)
+    assert found.check.reason == "swing: champion is better than the challenger on gate window"
+    assert ModelComparison(rows[::2], (), ()).check.passed
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "standing"),
+    [(0.0, 9.0, Standing.NOISE), (0.1, 9.0, Standing.BETTER), (-9.0, -0.1, Standing.WORSE)],
+)
+def test_the_standing_of_a_profile(low: float, high: float, standing: Standing) -> None:
+    assert ProfileGain("a", "b", Interval(0.0, low, high, 10, 0.9)).standing is standing

@@ -18,7 +18,7 @@ from trading_assets.backtest.predictions import PredictionStore
 from trading_assets.clock import SystemClock
 from trading_assets.database import connect, database_url, open_database, prepare, read, signals
 from trading_assets.models.champions import ChampionStore
-from trading_assets.models.mlflow_store import prepare_mlflow
+from trading_assets.models.mlflow_store import client_of, experiment_of, prepare_mlflow
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.orchestration.research.definitions import research_definitions
 from trading_assets.orchestration.research.jobs import evaluation_request, signals_request
@@ -367,6 +367,23 @@ def test_a_forecast_is_stored_where_the_live_checks_read_it(
         assert "windows of 21 h" in str(shown.metadata[profile].value)
     checks = {c.check_name: c for c in concluded.get_asset_check_evaluations()}
     assert checks["every_profile_forecast"].passed
+
+
+def test_models_recipes_and_profiles_are_compared_and_told_to_mlflow(
+    place: Place, concluded: dg.ExecuteInProcessResult
+) -> None:
+    (shown,) = concluded.asset_materializations_for_node("model_comparison")
+    verdict = str(shown.metadata["verdict"].value)
+    for profile in ("scalp", "swing"):
+        assert f"{profile}, gate window: log loss against challenger" in verdict
+        for name in ("logistic", "ensemble", "prior", "volatility"):
+            assert f"{profile}_gate_{name}_log_loss_gain" in shown.metadata
+    assert "swing against scalp, net of a trade in the same weeks" in verdict
+    assert "KRW-GONE swing: no challenger was judged yet" in str(shown.metadata["table"].value)
+    client = client_of(place.world)
+    runs = client.search_runs([experiment_of(client, place.world, "sandbox")])
+    candidates = {r.info.run_name for r in runs if r.data.tags.get("role") == "candidate"}
+    assert {"KRW-BTC.scalp logistic", "KRW-BTC.swing prior"} <= candidates
 
 
 def test_a_failed_blocking_check_stops_training_and_says_so_in_the_database(

@@ -33,6 +33,7 @@ GROUPS = {
     "swing/walk_forward": "evaluation",
     "profile_choice": "evaluation",
     "forecast": "evaluation",
+    "model_comparison": "evaluation",
 }
 
 

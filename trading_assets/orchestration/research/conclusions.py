@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from trading_assets.backtest import choice_checks, profile_forecast
+from trading_assets.backtest.model_comparison import NOBODY_BETTER, compare_models
 from trading_assets.backtest.profile_evaluation import choose_profile
 from trading_assets.candles.store import CandleStore
 from trading_assets.models.retrain import Workshop
@@ -17,6 +18,7 @@ from trading_assets.orchestration.research import metadata
 from trading_assets.orchestration.research.keys import (
     EVALUATION_GROUP,
     FORECAST,
+    MODEL_COMPARISON,
     PROFILE_CHOICE,
     profile_key,
 )
@@ -31,7 +33,11 @@ _FIRST = {tags.PRIORITY: "1"}
 
 def conclusion_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """One for each key in `keys.CONCLUSIONS`."""
-    return [profile_choice_asset(settings), forecast_asset(settings)]
+    return [
+        profile_choice_asset(settings),
+        forecast_asset(settings),
+        model_comparison_asset(settings),
+    ]
 
 
 def profile_choice_asset(settings: Settings) -> dg.AssetsDefinition:
@@ -90,6 +96,33 @@ def forecast_asset(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return forecast
+
+
+def model_comparison_asset(settings: Settings) -> dg.AssetsDefinition:
+    """Models, recipes and profiles on the same candles; also runs in MLflow to lay side by side."""
+
+    @dg.asset(
+        key=MODEL_COMPARISON,
+        deps=walk_forwards(settings),
+        group_name=EVALUATION_GROUP,
+        kinds={"mlflow"},
+        check_specs=check_specs(MODEL_COMPARISON, (NOBODY_BETTER,), None, blocking=False),
+        freshness_policy=metadata.evaluation_freshness(settings),
+        description="Which model, recipe and profile is better, and by more than noise.",
+    )
+    def model_comparison(
+        candle_store: dg.ResourceParam[CandleStore],
+        workshop: dg.ResourceParam[Workshop],
+        background: dg.ResourceParam[Callable[[], None]],
+    ) -> Result:
+        background()
+        found = compare_models(workshop, candle_store)
+        return Result(
+            metadata=metadata.of_comparison(workshop.settings, workshop.world, found),
+            check_results=check_results([found.check]),
+        )
+
+    return model_comparison
 
 
 def walk_forwards(settings: Settings) -> Sequence[dg.AssetDep]:

@@ -18,7 +18,8 @@ EVALUATION_GROUP = "evaluation"
 EVALUATION_NAMES = ("walk_forward",)
 PROFILE_CHOICE = dg.AssetKey("profile_choice")
 FORECAST = dg.AssetKey("forecast")
-CONCLUSIONS: tuple[dg.AssetKey, ...] = (PROFILE_CHOICE, FORECAST)
+MODEL_COMPARISON = dg.AssetKey("model_comparison")
+CONCLUSIONS: tuple[dg.AssetKey, ...] = (PROFILE_CHOICE, FORECAST, MODEL_COMPARISON)
 
 
 def candles_key(interval_minutes: int) -> dg.AssetKey:
