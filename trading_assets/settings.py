@@ -240,7 +240,7 @@ class Settings(BaseSettings):
 
     # What is traded, and how.
     trading_mode: TradingMode = TradingMode.SANDBOX
-    profile: TradedProfile = TradedProfile.SCALP
+    profile: TradedProfile = TradedProfile.AUTO
     profiles: Annotated[tuple[ProfileName, ...], NoDecode, BeforeValidator(_comma_separated)] = (
         ProfileName.SCALP,
         ProfileName.SWING,
@@ -334,8 +334,7 @@ class Settings(BaseSettings):
     def _check_profile(self) -> None:
         """A pinned profile is trained and has its candles; `live` takes no other than a pinned."""
         pinned = self.pinned_profile
-        unpinned = pinned is None or "profile" not in self.model_fields_set
-        if unpinned and self.trading_mode is TradingMode.LIVE:
+        if pinned is None and self.trading_mode is TradingMode.LIVE:
             raise ValueError(
                 "PROFILE must be pinned in live mode: real money follows a chosen profile, "
                 f"set PROFILE={' or PROFILE='.join(self.profiles)}"

@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_defaults_need_no_file_and_no_environment(home: Path) -> None:
     settings = load_settings()
     assert settings.trading_mode is TradingMode.SANDBOX
-    assert settings.profile is TradedProfile.SCALP
+    assert settings.profile is TradedProfile.AUTO
     assert settings.markets == ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL")
     assert settings.exchange_base_url == "http://127.0.0.1:8700"
     assert settings.root == home
