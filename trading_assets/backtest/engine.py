@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from trading_assets.backtest.account.records import (
     NOT_A_CANDIDATE,
     POSITION,
     RULES,
-    SIGNAL,
     STATE,
     TRADE,
     Account,
@@ -36,11 +36,18 @@ from trading_assets.backtest.inputs import (
     Trades,
     close_times,
 )
-from trading_assets.candles.frame import TIMES, TimeArray, step_us
+from trading_assets.candles.frame import TIMES, FloatArray, Int64Array, TimeArray, step_us
+from trading_assets.candles.series import CandleSeries
 from trading_assets.exchange.price_units import KRW_TICKS
 from trading_assets.rules.costs import Costs
 
 _TICKS = KRW_TICKS[::-1]  # lowest band first
+_Prices = tuple[Int64Array, FloatArray, FloatArray, FloatArray, FloatArray]
+# What was joined last for a first series while it lives, and with which others: most studies
+# simulate the same candles again and again.
+_JOINED: WeakKeyDictionary[CandleSeries, tuple[tuple[ref[CandleSeries], ...], _Prices]] = (
+    WeakKeyDictionary()
+)
 
 
 def simulate(
@@ -90,7 +97,7 @@ def _common_times(paths: Sequence[MarketPath]) -> TimeArray | None:
 
 def _account(paths: Sequence[MarketPath], numbers: Record, *, writes_times: bool) -> Account:
     """Room for the most that can happen; memory that is not written to is never taken."""
-    rows, most_trades = sum(map(len, paths)), sum(len(path.buy_rows) for path in paths)
+    rows, most_trades = sum(map(len, paths)), sum(len(path.signals) for path in paths)
     most_steps = rows if writes_times else len(paths[0])
     state = np.zeros(1, STATE)[0]
     state["cash"] = numbers["capital"]
@@ -110,30 +117,33 @@ def _account(paths: Sequence[MarketPath], numbers: Record, *, writes_times: bool
 
 
 def _candles(paths: Sequence[MarketPath]) -> Candles:
-    series = [path.series for path in paths]
-    return Candles(
-        open_time=_joined([s.open_time.view(np.int64) for s in series]),
-        open=_joined([s.open for s in series]),
-        high=_joined([s.high for s in series]),
-        low=_joined([s.low for s in series]),
-        close=_joined([s.close for s in series]),
-        sell=_joined([path.sell for path in paths]),
-    )
+    prices = _prices(tuple(path.series for path in paths))
+    return Candles(*prices, _joined([path.sell for path in paths]))
+
+
+def _prices(series: tuple[CandleSeries, ...]) -> _Prices:
+    """Open times, opens, highs, lows and closes; joined once for all who simulate these series."""
+    others, joined = _JOINED.get(series[0], ((), None))
+    if joined is None or tuple(other() for other in others) != series[1:]:
+        joined = (
+            _joined([s.open_time.view(np.int64) for s in series]),
+            _joined([s.open for s in series]),
+            _joined([s.high for s in series]),
+            _joined([s.low for s in series]),
+            _joined([s.close for s in series]),
+        )
+        _JOINED[series[0]] = (tuple(map(ref, series[1:])), joined)
+    return joined
 
 
 def _signals(paths: Sequence[MarketPath]) -> Records:
-    """The BUY rows of all markets, one market after the other."""
-    signals = np.empty(sum(len(path.buy_rows) for path in paths), SIGNAL)
-    start = first_row = 0
-    for path in paths:
-        rows = path.buy_rows
-        part = signals[start : start + len(rows)]
-        part["row"] = first_row + rows
-        for name in ("p_buy", "ev_net", "min_ev_net", "stop_loss", "take_profit"):
-            part[name] = getattr(path, name)[rows]
-        start += len(rows)
-        first_row += len(path)
-    return signals
+    """The BUYs of all markets, one market after the other, each with its row in `Candles`."""
+    if len(paths) == 1:
+        return _read_only(paths[0].signals)
+    signals = np.concatenate([path.signals for path in paths])
+    counts = [len(path.signals) for path in paths]
+    signals["row"] += np.repeat(np.cumsum([0, *map(len, paths[:-1])]), counts)
+    return _read_only(signals)
 
 
 def _positions(paths: Sequence[MarketPath]) -> Records:
@@ -143,7 +153,7 @@ def _positions(paths: Sequence[MarketPath]) -> Records:
         position = positions[m]
         position["market"], position["timeout"] = m, _us(path.timeout)
         position["row"], position["signal"] = row, signal
-        row, signal = row + len(path), signal + len(path.buy_rows)
+        row, signal = row + len(path), signal + len(path.signals)
         position["row_end"], position["signal_end"] = row, signal
     return positions
 
@@ -208,8 +218,9 @@ def _trades(booked: Records) -> Trades:
 
 
 def _candidates(account: Account) -> Candidates:
-    positions, signals = account.positions, account.signals
-    market = np.searchsorted(positions["row_end"], signals["row"], side="right").astype(np.int16)
+    signals = account.signals
+    counts = np.diff(account.positions["signal_end"], prepend=0)
+    market = np.repeat(np.arange(len(counts), dtype=np.int16), counts)
     closes = account.candles.open_time[signals["row"]] + account.rules["step"]
     kept = account.outcome != NOT_A_CANDIDATE
     return Candidates(market[kept], closes[kept].view(TIMES), account.outcome[kept])
@@ -221,7 +232,11 @@ def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     A single one is not copied.
     """
     joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    view = np.ascontiguousarray(joined).view()
+    return _read_only(np.ascontiguousarray(joined))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
     view.flags.writeable = False
     return view
 

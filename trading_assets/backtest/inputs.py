@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from trading_assets.backtest.account.records import OUTCOMES
+from trading_assets.backtest.account.records import OUTCOMES, SIGNAL, Records
 from trading_assets.candles.frame import BoolArray, FloatArray, TimeArray
 from trading_assets.candles.series import CandleSeries
 from trading_assets.rules.exits import ExitReason
@@ -74,7 +74,7 @@ class MarketPath:
     stop_loss: FloatArray
     take_profit: FloatArray
     timeout: timedelta
-    buy_rows: NDArray[np.intp] = field(init=False, repr=False)
+    signals: Records = field(init=False, repr=False)  # SIGNAL, of each BUY
 
     def __post_init__(self) -> None:
         _check_arrays(self)
@@ -87,9 +87,12 @@ class MarketPath:
                 f"{self.market}: row {int(np.argmax(both))} asks for both BUY and SELL"
             )
         rows = np.flatnonzero(self.buy)
-        object.__setattr__(self, "buy_rows", rows)
+        signals = np.empty(len(rows), SIGNAL)
+        signals["row"] = rows
+        object.__setattr__(self, "signals", signals)
         for name, rule, is_good in _RULES_OF_A_BUY:
             values: FloatArray = getattr(self, name)[rows]
+            signals[name] = values
             good = is_good(values)
             if not good.all():
                 bad = int(np.argmin(good))

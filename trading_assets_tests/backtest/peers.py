@@ -9,7 +9,7 @@ Not here: the comparison (`test_peers.py`) and the race (`benchmarks/backtest.py
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -32,13 +32,14 @@ COSTS = Costs(fee_rate=Decimal("0.0005"), min_slippage_rate=Decimal("0.0003"))
 _SLIPPAGE = float(COSTS.min_slippage_rate)
 _FEE = float(COSTS.fee_rate)
 FEE_ON_SLIPPAGE = _FEE * _SLIPPAGE
+NO_VOLUME = 1e-8
 _FOREVER = timedelta(days=36_500)
 _PRICES = (100_000_000.0, 4_000_000.0, 300_000.0)  # half a tick is less than the slippage there
 
 
-def free_rules(markets: int, rest: timedelta) -> AccountRules:
-    """An account that refuses nothing but what rests, and invests a tenth for all markets."""
-    share = Decimal("0.1") / markets
+def free_rules(markets: int, rest: timedelta, invested: str = "0.1") -> AccountRules:
+    """An account that refuses nothing but what rests. invested: its share in all markets."""
+    share = Decimal(invested) / markets
     limits = Limits(
         max_exposure=Decimal(1),
         max_positions=markets,
@@ -130,10 +131,10 @@ def without_sells(path: MarketPath) -> MarketPath:
 
 
 def volumes(made: Simulation, paths: Sequence[MarketPath], m: int) -> np.ndarray:
-    """(n,) coins that our account bought for each signal of market m, 1e-8 where it did not."""
+    """(n,) coins that our account bought at each signal of market m, else NO_VOLUME."""
     mine = made.trades.market == m
     closes = paths[m].series.open_time + np.timedelta64(paths[m].series.interval.duration)
-    found = np.full(len(closes), 1e-8)
+    found = np.full(len(closes), NO_VOLUME)
     found[np.searchsorted(closes, made.trades.signal_time[mine])] = made.trades.volume[mine]
     return found
 
@@ -159,34 +160,38 @@ def barriers(path: MarketPath, entry: EntryAt = EntryAt.CLOSE) -> tuple[np.ndarr
 # --- vectorbt -------------------------------------------------------------------------------------
 
 
-def vectorbt_portfolio(
-    paths: Sequence[MarketPath], size: pd.DataFrame, stop: pd.DataFrame, take: pd.DataFrame
-) -> Any:
-    """`Portfolio.from_signals` of markets that share cash. stop, take: ratios of the fill price."""
+def vectorbt_portfolio(inputs: Mapping[str, Any]) -> Any:
+    """`Portfolio.from_signals` of markets that share cash."""
     import vectorbt as vbt
 
-    close = column(paths, [p.series.close for p in paths])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return vbt.Portfolio.from_signals(
-            close,
-            column(paths, [p.buy for p in paths]),
-            column(paths, [p.sell for p in paths]),
-            open=column(paths, [p.series.open for p in paths]),
-            high=column(paths, [p.series.high for p in paths]),
-            low=column(paths, [p.series.low for p in paths]),
-            size=size,
-            sl_stop=stop,
-            tp_stop=take,
-            stop_entry_price="FillPrice",
-            stop_exit_price="StopMarket",
-            slippage=_SLIPPAGE,
-            fees=_FEE,
-            init_cash=1e8,
-            cash_sharing=True,
-            group_by=True,
-            freq="1h",
-        )
+        return vbt.Portfolio.from_signals(**inputs)
+
+
+def vectorbt_inputs(
+    paths: Sequence[MarketPath], size: pd.DataFrame, stop: pd.DataFrame, take: pd.DataFrame
+) -> dict[str, Any]:
+    """What `from_signals` is told. stop, take: ratios of the fill price."""
+    return {
+        "close": column(paths, [p.series.close for p in paths]),
+        "entries": column(paths, [p.buy for p in paths]),
+        "exits": column(paths, [p.sell for p in paths]),
+        "open": column(paths, [p.series.open for p in paths]),
+        "high": column(paths, [p.series.high for p in paths]),
+        "low": column(paths, [p.series.low for p in paths]),
+        "size": size,
+        "sl_stop": stop,
+        "tp_stop": take,
+        "stop_entry_price": "FillPrice",
+        "stop_exit_price": "StopMarket",
+        "slippage": _SLIPPAGE,
+        "fees": _FEE,
+        "init_cash": 1e8,
+        "cash_sharing": True,
+        "group_by": True,
+        "freq": "1h",
+    }
 
 
 def column(paths: Sequence[MarketPath], arrays: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -195,17 +200,19 @@ def column(paths: Sequence[MarketPath], arrays: Sequence[np.ndarray]) -> pd.Data
     return pd.DataFrame(dict(zip((p.market for p in paths), arrays, strict=True)), index=index)
 
 
-def vectorbt_trades(paths: Sequence[MarketPath], made: Simulation) -> pd.DataFrame:
-    """vectorbt's trades of our signals with our volumes: rows as of `our_trades`."""
+def inputs_for_our_trades(paths: Sequence[MarketPath], made: Simulation) -> dict[str, Any]:
+    """Our signals with our volumes and barriers."""
     asks = [p.series.close * (1 + _SLIPPAGE) for p in paths]
     plans = [barriers(p) for p in paths]
     # A hair towards the price: a ratio of a ratio must not miss a low exactly on the stop.
     stop = [1 - s * (1 + 1e-13) / ask for (s, _), ask in zip(plans, asks, strict=True)]
     take = [t * (1 - 1e-13) / ask - 1 for (_, t), ask in zip(plans, asks, strict=True)]
     size = [volumes(made, paths, m) for m in range(len(paths))]
-    portfolio = vectorbt_portfolio(
-        paths, column(paths, size), column(paths, stop), column(paths, take)
-    )
+    return vectorbt_inputs(paths, column(paths, size), column(paths, stop), column(paths, take))
+
+
+def vectorbt_trades(portfolio: Any) -> pd.DataFrame:
+    """vectorbt's trades: rows as of `our_trades`."""
     records = pd.DataFrame(portfolio.trades.records)
     return pd.DataFrame(
         {

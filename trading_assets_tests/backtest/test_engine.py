@@ -395,6 +395,19 @@ def test_inputs_are_not_written_to() -> None:
         np.testing.assert_array_equal(getattr(path, name), array)
 
 
+def test_the_same_first_market_beside_another_one_has_that_ones_candles() -> None:
+    """The joined candles are kept: only for the same markets. 2 % fall in one second market."""
+    first = path_of(series_of(flat(9)), buy=[0])
+    calm = path_of(series_of(flat(9)), buy=[0], market="KRW-ETH")
+    falls = path_of(series_of(flat(9, r3=STOP)), buy=[0], market="KRW-ETH")
+    ends = [
+        [TRADE_ENDS[reason] for reason in simulate(paths, RULES, COSTS).trades.reason]
+        for paths in ([first, calm], [first, falls], [first], [first, calm])
+    ]
+    held = TradeEnd.END_OF_DATA
+    assert ends == [[held, held], [TradeEnd.STOP_LOSS, held], [held], [held, held]]
+
+
 def test_what_cannot_be_simulated_is_refused() -> None:
     path = path_of(series_of([FLAT]))
     with pytest.raises(ValueError, match="at least one market"):

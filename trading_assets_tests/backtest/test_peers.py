@@ -53,4 +53,5 @@ def test_vectorbt_makes_the_same_trades_in_markets_that_share_cash() -> None:
     assert ends == {TradeEnd.STOP_LOSS, TradeEnd.TAKE_PROFIT, TradeEnd.SELL_SIGNAL}
     assert len(made.trades) > 300
     ours = peers.our_trades(paths, made, EntryAt.CLOSE)
-    _same(peers.vectorbt_trades(paths, made), ours)
+    portfolio = peers.vectorbt_portfolio(peers.inputs_for_our_trades(paths, made))
+    _same(peers.vectorbt_trades(portfolio), ours)

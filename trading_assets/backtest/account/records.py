@@ -146,8 +146,6 @@ POSITION = np.dtype(
 )
 TRADE = np.dtype(
     [
-        ("market", "i2"),
-        ("reason", "i1"),
         ("signal_time", "i8"),
         ("entry_time", "i8"),
         ("exit_time", "i8"),
@@ -163,7 +161,10 @@ TRADE = np.dtype(
         ("net_bp", "f8"),
         ("p_buy", "f8"),
         ("share", "f8"),
-    ]
+        ("market", "i2"),
+        ("reason", "i1"),
+    ],
+    align=True,
 )
 
 
