@@ -139,6 +139,11 @@ def traded_profile(engine: Engine, settings: Settings, now: datetime) -> Traded:
     return Traded(ProfileName(choice.profile))
 
 
+def awaits_first_choice(engine: Engine, settings: Settings) -> bool:
+    """Whether nothing can be entered until the profiles are evaluated for the first time."""
+    return settings.pinned_profile is None and latest_choice(engine) is None
+
+
 def leading_profile(traded: Traded, settings: Settings) -> ProfileName:
     """The profile that comes first: the traded one, else the first of PROFILES that can be used."""
     return traded.profile or settings.active_profiles[0]

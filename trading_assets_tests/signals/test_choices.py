@@ -13,6 +13,7 @@ from trading_assets.settings import ProfileName, Settings, load_settings
 from trading_assets.signals.choices import (
     ChoiceReason,
     Traded,
+    awaits_first_choice,
     due_profiles,
     latest_choice,
     leading_profile,
@@ -116,3 +117,12 @@ def test_the_profile_of_an_open_position_stays_due_after_a_switch(engine: Engine
     )
     # The hour's recording has no scalp: its position is left to its barriers and its time limit.
     assert due_profiles(engine, auto(recorded="candles"), EVALUATED) == (ProfileName.SWING,)
+
+
+def test_the_first_evaluation_is_awaited_until_there_is_a_choice_and_never_under_a_pin(
+    engine: Engine,
+) -> None:
+    assert awaits_first_choice(engine, auto())
+    assert not awaits_first_choice(engine, auto(profile="scalp"))
+    record_choice(engine, chosen(None))  # nothing has an edge: that is a choice too
+    assert not awaits_first_choice(engine, auto())

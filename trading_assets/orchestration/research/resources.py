@@ -1,6 +1,7 @@
 """Resources of research: shells that only build the domain's plain objects from the settings."""
 
 import os
+from collections.abc import Callable
 
 import dagster as dg
 from upath import UPath
@@ -19,6 +20,7 @@ from trading_assets.orchestration.research.storage import (
     table_codec,
 )
 from trading_assets.settings import Settings
+from trading_assets.signals.choices import awaits_first_choice
 from trading_assets.world import World
 
 # Linux gives a process of this niceness about a tenth of what one of 0 gets beside it.
@@ -80,6 +82,20 @@ def stay_in_the_background() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, lowest)
 
 
+@dg.resource(
+    required_resource_keys={"settings", "database"},
+    description="Makes way for signals and trades, unless those wait for this very run.",
+)
+def background_resource(context: dg.InitResourceContext) -> Callable[[], None]:
+    """What each evaluation calls first. The first one of all is what entries wait for."""
+    given = context.resources
+    return _stay if awaits_first_choice(given.database, given.settings) else stay_in_the_background
+
+
+def _stay() -> None:
+    """Keep the priority."""
+
+
 def research_resources() -> dict[str, object]:
     """Research's own resources by name."""
     return {
@@ -88,5 +104,5 @@ def research_resources() -> dict[str, object]:
         "champions": champions_resource,
         "workshop": workshop_resource,
         "assets_io": assets_io_resource,
-        "background": stay_in_the_background,
+        "background": background_resource,
     }
