@@ -2,8 +2,9 @@
 
 One experiment a mode. Each retraining day (of the Korean calendar, as retraining goes by it) is one
 parent run; every run of a model is its child, so that MLflow shows what was trained together as
-one group. Not here: what is logged about a model (`registry.py`) and about its comparison
-(`comparison_runs.py`). mlflow is imported inside the functions (5 s), with its telemetry off.
+one group. Not here: what is logged about a model (`registry.py`), its comparison
+(`comparison_runs.py`) and reports (`report_runs.py`). mlflow is imported inside the functions
+(5 s), with its telemetry off.
 """
 
 import os
@@ -20,9 +21,11 @@ from trading_assets.world import World, claim
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# What a run is of: a retraining day, a challenger, or a candidate that it is compared with.
+# What a run is of: a retraining day, a challenger, a candidate that it is compared with, or what a
+# profile would have earned.
 ROLE = "role"
 DAY_ROLE, CHALLENGER_ROLE, CANDIDATE_ROLE = "retraining_day", "challenger", "candidate"
+REPORT_ROLE = "report"
 DAY = "retraining_day"
 PARENT = "mlflow.parentRunId"
 

@@ -3,6 +3,7 @@
 Little history and one seed: what is tested is that the parts fit, not what the models are worth.
 """
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -384,6 +385,31 @@ def test_models_recipes_and_profiles_are_compared_and_told_to_mlflow(
     runs = client.search_runs([experiment_of(client, place.world, "sandbox")])
     candidates = {r.info.run_name for r in runs if r.data.tags.get("role") == "candidate"}
     assert {"KRW-BTC.scalp logistic", "KRW-BTC.swing prior"} <= candidates
+
+
+def test_what_profiles_would_have_earned_is_shown_and_in_mlflow(
+    place: Place, concluded: dg.ExecuteInProcessResult
+) -> None:
+    assert concluded.success
+    (shown,) = concluded.asset_materializations_for_node("report")
+    client = client_of(place.world)
+    runs = client.search_runs([experiment_of(client, place.world, "sandbox")])
+    reports = {str(r.data.tags["profile"]): r for r in runs if r.data.tags.get("role") == "report"}
+    assert set(reports) == {"scalp", "swing"}
+    for profile, run in reports.items():
+        text = str(shown.metadata[profile].value)
+        assert "SYNTHETIC prices" in text
+        assert "same signals at the wrong time" in text
+        plot = str(shown.metadata[f"{profile}_equity_plot"].value)
+        assert base64.b64decode(plot.split("base64,")[1].rstrip(")")).startswith(b"\x89PNG")
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["trades"] == shown.metadata[f"{profile}_trades"].value
+        names = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"report.md", "report.json", "equity.png", "reliability.png"} <= names
+    again = place.conclude(dg.AssetKey("report"))
+    assert again.success
+    repeated = client.search_runs([experiment_of(client, place.world, "sandbox")])
+    assert len(repeated) == len(runs)
 
 
 def test_a_failed_blocking_check_stops_training_and_says_so_in_the_database(

@@ -34,6 +34,7 @@ GROUPS = {
     "profile_choice": "evaluation",
     "forecast": "evaluation",
     "model_comparison": "evaluation",
+    "report": "evaluation",
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from trading_assets.backtest import choice_checks, profile_forecast
+from trading_assets.backtest import choice_checks, profile_forecast, profile_report
 from trading_assets.backtest.model_comparison import NOBODY_BETTER, compare_models
 from trading_assets.backtest.profile_evaluation import choose_profile
 from trading_assets.candles.store import CandleStore
@@ -20,10 +20,12 @@ from trading_assets.orchestration.research.keys import (
     FORECAST,
     MODEL_COMPARISON,
     PROFILE_CHOICE,
+    REPORT,
     profile_key,
 )
 from trading_assets.orchestration.research.results import Result, check_results, check_specs
 from trading_assets.orchestration.shared import tags
+from trading_assets.reporting import profile_reports
 from trading_assets.settings import Settings
 from trading_assets.signals import choice_table
 
@@ -37,6 +39,7 @@ def conclusion_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         profile_choice_asset(settings),
         forecast_asset(settings),
         model_comparison_asset(settings),
+        report_asset(settings),
     ]
 
 
@@ -123,6 +126,33 @@ def model_comparison_asset(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return model_comparison
+
+
+def report_asset(settings: Settings) -> dg.AssetsDefinition:
+    """What each profile would have earned, in numbers and pictures; the same in MLflow."""
+
+    @dg.asset(
+        key=REPORT,
+        deps=walk_forwards(settings),
+        group_name=EVALUATION_GROUP,
+        kinds={"mlflow"},
+        check_specs=check_specs(REPORT, profile_report.CHECKS, None, blocking=False),
+        freshness_policy=metadata.evaluation_freshness(settings),
+        description="What each profile would have earned, and every doubt about it.",
+    )
+    def report(
+        candle_store: dg.ResourceParam[CandleStore],
+        workshop: dg.ResourceParam[Workshop],
+        background: dg.ResourceParam[Callable[[], None]],
+    ) -> Result:
+        background()
+        found = profile_report.report_profiles(workshop, candle_store)
+        drawn = profile_reports.publish(workshop, found)
+        return Result(
+            metadata=metadata.of_reports(found, drawn), check_results=check_results(found.checks)
+        )
+
+    return report
 
 
 def walk_forwards(settings: Settings) -> Sequence[dg.AssetDep]:

@@ -19,7 +19,8 @@ EVALUATION_NAMES = ("walk_forward",)
 PROFILE_CHOICE = dg.AssetKey("profile_choice")
 FORECAST = dg.AssetKey("forecast")
 MODEL_COMPARISON = dg.AssetKey("model_comparison")
-CONCLUSIONS: tuple[dg.AssetKey, ...] = (PROFILE_CHOICE, FORECAST, MODEL_COMPARISON)
+REPORT = dg.AssetKey("report")
+CONCLUSIONS: tuple[dg.AssetKey, ...] = (PROFILE_CHOICE, FORECAST, MODEL_COMPARISON, REPORT)
 
 
 def candles_key(interval_minutes: int) -> dg.AssetKey:

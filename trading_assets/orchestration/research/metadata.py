@@ -1,5 +1,6 @@
 """What a person sees on an asset: rows, windows, shares, metrics, links, freshness badges."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
@@ -13,11 +14,14 @@ from trading_assets.backtest import comparison_table
 from trading_assets.backtest.market_evaluation import MarketEvaluation
 from trading_assets.backtest.model_comparison import ModelComparison
 from trading_assets.backtest.profile_forecast import Forecasts
+from trading_assets.backtest.profile_report import Reports
+from trading_assets.backtest.report_text import report_text
 from trading_assets.candles.collection import CollectionReport
 from trading_assets.models.challengers import Challenger, Judgement
 from trading_assets.models.labels import Labels
 from trading_assets.models.model import CLASSES
 from trading_assets.models.trained import Trained
+from trading_assets.reporting.profile_reports import Pictures
 from trading_assets.settings import Settings
 from trading_assets.signals import forecast_words
 from trading_assets.signals.choices import Choice
@@ -196,6 +200,27 @@ def of_comparison(settings: Settings, world: World, found: ModelComparison) -> M
         **numbers,
         "mlflow": dg.MetadataValue.url(f"http://127.0.0.1:{settings.mlflow_port}"),
     }
+
+
+def of_reports(found: Reports, drawn: Mapping[str, Pictures]) -> Metadata:
+    """Of each profile: tables, pictures, and the numbers that are compared.
+
+    Pictures are part of the page's text: it needs no other server to show them.
+    """
+    shown: dict[str, Any] = {}
+    for report in found.made:
+        profile = report.subject.profile
+        shown[profile] = dg.MetadataValue.md(report_text(report))
+        shown |= {
+            f"{profile}_{name}_plot": dg.MetadataValue.md(_picture(f"{profile}: {name}", png))
+            for name, png in drawn[profile].items()
+        }
+        shown |= {f"{profile}_{name}": value for name, value in report.metrics().items()}
+    return shown
+
+
+def _picture(title: str, png: bytes) -> str:
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def mlflow_link(settings: Settings, name: str) -> dg.UrlMetadataValue:
