@@ -85,21 +85,30 @@ def compare_profiles(
     )
 
 
-def choose_profile(shop: Workshop, store: CandleStore) -> Chosen:
-    """Evaluate every profile that was walked forward, choose, and store the choice."""
+def choose_profile(
+    shop: Workshop, store: CandleStore, *, being_evaluated: Sequence[str] = ()
+) -> Chosen:
+    """Evaluate every profile that was walked forward, choose, and store the choice.
+
+    being_evaluated: profiles with markets to come. One that was never in a choice is left out until
+    it is through: its first markets do not stand for all.
+    """
     settings, now = shop.settings, shop.clock.now()
+    before = latest_choice(shop.engine)
+    known = () if before is None else [n.profile for n in before.numbers]
     walked = [
         walked_forward(settings, shop.world, store, profile)
         for profile in active_profiles(settings)
+        if profile.name in known or profile.name not in being_evaluated
     ]
     found = {w.profile.name: evaluation_of(settings, w) for w in walked}
     choice = choose(
         [e for e in found.values() if e is not None],
-        latest_choice(shop.engine),
+        before,
         now,
         valid_for=evaluation_valid_for(settings),
         seed=settings.base_seed,
-        missing=[name for name, e in found.items() if e is None],
+        missing=[p for p in settings.active_profiles if found.get(p) is None],
         run_id=shop.run_id,
     )
     record_choice(shop.engine, choice)

@@ -124,3 +124,17 @@ def test_a_market_without_candles_is_left_out(shop: Workshop) -> None:
         BTC: "KRW-BTC has no 60m candles",
         ETH: "not walked forward yet",
     }
+
+
+def test_a_profile_waits_for_all_its_markets_until_its_first_choice(shop: Workshop) -> None:
+    store_predictions(shop, BTC, buys_before_the_rise=True)
+    store = candle_store(shop)
+    waiting = choose_profile(shop, store, being_evaluated=["swing"])
+    assert waiting.choice.profile is None
+    assert waiting.choice.detail == "swing: not evaluated yet"
+    assert isinstance(shop.clock, SteppedClock)
+    shop.clock.advance(HOUR)
+    assert choose_profile(shop, store).choice.profile == "swing"
+    # It is evaluated again a day later: what was known of it goes on counting.
+    shop.clock.advance(timedelta(days=1))
+    assert choose_profile(shop, store, being_evaluated=["swing"]).choice.profile == "swing"

@@ -23,8 +23,9 @@ from trading_assets.models.mlflow_store import client_of, experiment_of, prepare
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.orchestration.research.definitions import research_definitions
 from trading_assets.orchestration.research.jobs import evaluation_request, signals_request
-from trading_assets.orchestration.research.keys import CONCLUSIONS
+from trading_assets.orchestration.research.keys import CONCLUSIONS, PROFILE_CHOICE
 from trading_assets.orchestration.research.sensors import champion_sensor
+from trading_assets.orchestration.shared.tags import BEING_EVALUATED
 from trading_assets.rules.steps import ALL_MARKETS
 from trading_assets.settings import Settings, load_settings
 from trading_assets.signals.choices import latest_choice
@@ -77,11 +78,14 @@ class Place:
             raise_on_error=False,
         )
 
-    def conclude(self, *assets: dg.AssetKey) -> dg.ExecuteInProcessResult:
+    def conclude(
+        self, *assets: dg.AssetKey, tags: dict[str, str] | None = None
+    ) -> dg.ExecuteInProcessResult:
         """The run of conclusions (all of them, or `assets`) that the sensor asks for."""
         return self.defs.resolve_job_def("evaluate").execute_in_process(
             instance=self.instance,
             asset_selection=list(assets or CONCLUSIONS),
+            tags=tags,
             raise_on_error=False,
         )
 
@@ -331,6 +335,18 @@ def concluded(place: Place, request: pytest.FixtureRequest) -> dg.ExecuteInProce
     for name in ("retrained", "gone", "evaluated"):
         request.getfixturevalue(name)
     return place.conclude()
+
+
+def test_a_profile_that_is_being_evaluated_for_the_first_time_is_not_chosen_yet(
+    place: Place, evaluated: dg.ExecuteInProcessResult
+) -> None:
+    assert evaluated.success
+    result = place.conclude(PROFILE_CHOICE, tags={BEING_EVALUATED: "swing"})
+    assert result.success
+    choice = latest_choice(place.engine)
+    assert choice is not None
+    assert [n.profile for n in choice.numbers] == ["scalp"]
+    assert choice.detail.endswith("swing: not evaluated yet")
 
 
 def test_the_profile_is_chosen_and_told_whatever_became_of_the_other_market(

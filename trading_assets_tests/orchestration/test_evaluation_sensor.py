@@ -234,7 +234,9 @@ def test_conclusions_follow_when_a_profile_is_through_in_every_market(
     assert requests(concluding) == []
     (request,) = conclusions(concluding)
     assert asked([request]) == [(None, {key.to_user_string() for key in CONCLUSIONS})]
-    assert request.tags["dagster/priority"] == "1"  # ahead of the queued swing
+    # Beside the queued swing, which has markets to come.
+    assert request.tags["trading_assets/research"] == "conclude"
+    assert request.tags["trading_assets/being_evaluated"] == "swing"
 
 
 def test_a_market_that_fails_does_not_hold_up_the_conclusions(concluding: Location) -> None:

@@ -25,6 +25,7 @@ def test_only_research_runs_are_limited(instance: dg.DagsterInstance) -> None:
         {"key": "trading_assets/research", "value": "signal", "limit": 1},
         {"key": "trading_assets/research", "value": "check", "limit": 1},
         {"key": "trading_assets/research", "value": "evaluate", "limit": 1},
+        {"key": "trading_assets/research", "value": "conclude", "limit": 1},
         {"key": "trading_assets/retrain", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
     ]
 

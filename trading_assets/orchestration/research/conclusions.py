@@ -63,7 +63,8 @@ def profile_choice_asset(settings: Settings) -> dg.AssetsDefinition:
         background: dg.ResourceParam[Callable[[], None]],
     ) -> Result:
         background()
-        found = choose_profile(workshop, candle_store)
+        unfinished = context.run.tags.get(tags.BEING_EVALUATED, "")
+        found = choose_profile(workshop, candle_store, being_evaluated=unfinished.split(","))
         context.log.info(found.choice.detail)
         now = workshop.clock.now()
         table = choice_table.as_markdown(workshop.settings, workshop.engine, now)

@@ -76,10 +76,12 @@ class _Watch:
 
     def conclusion_due(self, busy: set[ProfileName]) -> dg.RunRequest | None:
         """The conclusions over every profile that is not being evaluated, if they are new."""
+        running = {p for p in self._settings.active_profiles if self._is_being_evaluated(p)}
+        unfinished = busy | running
         evaluated = {
             (market, profile): verdict.decided_at
             for profile in self._settings.active_profiles
-            if profile not in busy and not self._is_being_evaluated(profile)
+            if profile not in unfinished
             for market in self._settings.markets
             if (verdict := self._latest(VerdictKind.EVALUATION, market, profile)) is not None
         }
@@ -89,7 +91,9 @@ class _Watch:
         runs = self._instance.get_runs(dg.RunsFilter(tags={tags.CONCLUSION: state}))
         if any(r.status is dg.DagsterRunStatus.SUCCESS or r.status in UNDER_WAY for r in runs):
             return None
-        return conclusion_request(run_key=f"{state}|{self._now:%Y-%m-%dT%H}", state=state)
+        return conclusion_request(
+            run_key=f"{state}|{self._now:%Y-%m-%dT%H}", state=state, being_evaluated=unfinished
+        )
 
     def _attempt(self, market: str, profile: ProfileName) -> str | None:
         """The name of the attempt that is due, None when none is."""

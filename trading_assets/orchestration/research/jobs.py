@@ -4,7 +4,7 @@
 everything that was walked forward (assets without partitions).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -105,13 +105,19 @@ def evaluation_request(
     )
 
 
-def conclusion_request(*, run_key: str, state: str) -> dg.RunRequest:
-    """One run of `evaluate` that draws the conclusions, ahead of markets that wait in the queue.
+def conclusion_request(
+    *, run_key: str, state: str, being_evaluated: Iterable[ProfileName] = ()
+) -> dg.RunRequest:
+    """One run of `evaluate` that draws the conclusions, beside markets that are being evaluated.
 
-    state: names the evaluations that it is about.
+    state: names the evaluations that it is about. being_evaluated: profiles that are not through.
     """
     return dg.RunRequest(
         run_key=run_key,
         asset_selection=list(CONCLUSIONS),
-        tags={tags.CONCLUSION: state, tags.PRIORITY: "1"},
+        tags={
+            tags.CONCLUSION: state,
+            tags.BEING_EVALUATED: ",".join(sorted(being_evaluated)),
+            tags.RESEARCH: Research.CONCLUDE.value,
+        },
     )

@@ -13,6 +13,8 @@ MODEL_VERSION = "trading_assets/model_version"
 LOST_TOKEN = "trading_assets/lost_token"
 # Which evaluations a run draws its conclusions from.
 CONCLUSION = "trading_assets/conclusion"
+# The profiles of which some market was still being evaluated then, comma-separated.
+BEING_EVALUATED = "trading_assets/being_evaluated"
 PRIORITY = "dagster/priority"
 MAX_RETRIES = "dagster/max_retries"
 MAX_RUNTIME = "dagster/max_runtime"
@@ -26,6 +28,7 @@ class Research(StrEnum):
     SIGNAL = "signal"
     CHECK = "check"
     EVALUATE = "evaluate"
+    CONCLUDE = "conclude"
 
 
 def attempt(profile: str) -> str:
