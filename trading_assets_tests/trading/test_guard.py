@@ -121,12 +121,20 @@ def test_a_price_older_than_five_seconds_is_not_judged_and_alerts(held: Held) ->
     assert held.alert_kinds() == ["price_old"]
 
 
-def give_signal(engine: Engine, decision: str, expires_in: int = 300) -> None:
+def give_signal(
+    engine: Engine,
+    decision: str,
+    expires_in: int = 300,
+    *,
+    number: int = 2,
+    profile: str = "scalp",
+    traded: bool = True,
+) -> None:
     row = {
-        "id": 2,
+        "id": number,
         "market": BTC,
-        "profile": "scalp",
-        "traded": True,
+        "profile": profile,
+        "traded": traded,
         "created_at": NOW,
         "expires_at": NOW + timedelta(seconds=expires_in),
         "decision": decision,
@@ -150,6 +158,44 @@ def test_other_signals_and_expired_ones_sell_nothing(
     give_signal(held.engine, decision, expires_in)
     with pytest.raises(AssertionError, match="still held"):
         held.hold((0, "1000"), (2, "1000")) if expires_in > 1 else held.hold((1, "1000"))
+
+
+def switch_to_swing(held: Held, at: int) -> None:
+    """At the guard's wait number `at`, swing is traded and writes the same market's signals."""
+
+    def on_wait(wait: int) -> None:
+        if wait == at:
+            give_signal(held.engine, "SELL", profile="swing")
+            give_signal(held.engine, "BUY", number=3, traded=False)
+
+    held.prices.on_wait = on_wait
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (((0, "1000"), (1, "1000"), (1, "980")), OrderReason.STOP_LOSS),
+        (((0, "1000"), (1, "1000"), (1, "1020")), OrderReason.TAKE_PROFIT),
+        (((0, "1000"), (1, "1000"), (1799, "1000")), OrderReason.TIME_LIMIT),
+    ],
+    ids=["stop", "take", "time limit"],
+)
+def test_after_a_switch_of_the_profile_a_position_keeps_its_own_plan(
+    held: Held, script: tuple[tuple[float, str]], reason: OrderReason
+) -> None:
+    """Neither swing's SELL nor its own profile's row that counts no more changes anything."""
+    switch_to_swing(held, at=1)
+    closed = held.hold(*script)
+    assert (closed.profile, closed.exit_reason) == ("scalp", reason)
+    assert closed.stop_price == 980
+    assert closed.take_price == 1020
+
+
+def test_after_a_switch_of_the_profile_its_own_sell_still_sells(held: Held) -> None:
+    held.prices.on_wait = lambda wait: (
+        give_signal(held.engine, "SELL", traded=False) if wait == 1 else None
+    )
+    assert held.hold((0, "1000"), (1, "1000")).exit_reason is OrderReason.SELL_SIGNAL
 
 
 def test_a_halt_sells(held: Held) -> None:
