@@ -181,13 +181,13 @@ class Streams:
         loop = asyncio.get_running_loop()
         while True:
             about, text = await connection.outbox.get()
+            if self.observer is not None and about:
+                self.observer("frame", about)
             try:
                 await connection.socket.send_bytes(text.encode())
             except (WebSocketDisconnect, RuntimeError):
                 return  # the peer has gone; the listener notices as well
             connection.active_at = loop.time()
-            if self.observer is not None and about:
-                self.observer("frame", about)
 
     async def _end_when_idle(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()

@@ -28,6 +28,7 @@ from trading_assets.database import leases as lease_table
 from trading_assets.exchange.amounts import exact_sum
 from trading_assets.exchange.model import Order
 from trading_assets.paper_exchange.account import Account
+from trading_assets.paper_exchange.application import PaperExchange
 from trading_assets.paper_exchange.markets import to_ms
 from trading_assets.paper_exchange.server import create_app, server_config
 from trading_assets.paper_exchange.synthetic import SyntheticMarkets, SyntheticParameters
@@ -75,8 +76,11 @@ def fork_server() -> mp.context.ForkServerContext:
 
 def serve(folder: Path, port_file: Path) -> None:
     """The exchange's process."""
-    import uvicorn
+    announce(exchange_app(folder), port_file)
 
+
+def exchange_app(folder: Path) -> PaperExchange:
+    """The exchange over the prices that are made already, its book pinned."""
     from trading_assets_tests.trading.crash_preload import MARKETS
 
     app = create_app(
@@ -87,6 +91,13 @@ def serve(folder: Path, port_file: Path) -> None:
         account=Account(folder / "account.sqlite", starting_krw=START_KRW),
     )
     app.liquidity.pin(MARKET, HIGH["bids"], HIGH["asks"], to_ms(SystemClock().now()))
+    return app
+
+
+def announce(app: PaperExchange, port_file: Path) -> None:
+    """Serve `app` on a port that the system chooses, which goes to the file; never returns."""
+    import uvicorn
+
     server = uvicorn.Server(server_config(app, 0))
     startup = server.startup
 
@@ -110,6 +121,7 @@ class CrashWorld:
     folder: Path
     context: mp.context.ForkServerContext
     traders: mp.context.SpawnContext | None = None
+    serve: Callable[[Path, Path], None] = serve
     url: str = ""
     signal_id: int = 0
     floor: Floor = field(init=False)
@@ -119,7 +131,7 @@ class CrashWorld:
     def open(self, template: Path) -> None:
         (self.folder / "ledger.sqlite").write_bytes(template.read_bytes())
         port_file = self.folder / "port"
-        self._exchange = self.context.Process(target=serve, args=(self.folder, port_file))
+        self._exchange = self.context.Process(target=self.serve, args=(self.folder, port_file))
         self._exchange.start()
         wait_for(port_file.exists, "the exchange")
         self.url = f"http://127.0.0.1:{port_file.read_text()}"
