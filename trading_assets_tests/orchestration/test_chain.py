@@ -419,6 +419,8 @@ def test_what_profiles_would_have_earned_is_shown_and_in_mlflow(
         plot = str(shown.metadata[f"{profile}_equity_plot"].value)
         assert base64.b64decode(plot.split("base64,")[1].rstrip(")")).startswith(b"\x89PNG")
         assert run.info.status == "FINISHED"
+        assert f"{profile}_delayed_trades" not in shown.metadata  # in the table and in MLflow
+        assert "delayed_trades" in run.data.metrics
         assert run.data.metrics["trades"] == shown.metadata[f"{profile}_trades"].value
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert {"report.md", "report.json", "equity.png", "reliability.png"} <= names

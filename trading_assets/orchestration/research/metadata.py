@@ -29,6 +29,8 @@ from trading_assets.signals.forecast import DROUGHT_HOURS, PROFILE_RULE
 from trading_assets.world import World, prices
 
 Metadata = Mapping[str, Any]
+# Of a report: of these Dagster plots only what a trade earns; everything is in its table and MLflow.
+_VARIANTS = ("next_open_", "delayed_", "cost_")
 
 
 def retraining_freshness(settings: Settings) -> dg.FreshnessPolicy:
@@ -215,7 +217,11 @@ def of_reports(found: Reports, drawn: Mapping[str, Pictures]) -> Metadata:
             f"{profile}_{name}_plot": dg.MetadataValue.md(_picture(f"{profile}: {name}", png))
             for name, png in drawn[profile].items()
         }
-        shown |= {f"{profile}_{name}": value for name, value in report.metrics().items()}
+        shown |= {
+            f"{profile}_{name}": value
+            for name, value in report.metrics().items()
+            if not name.startswith(_VARIANTS) or name.endswith("_net_bp")
+        }
     return shown
 
 
