@@ -29,7 +29,7 @@ from trading_assets.signals.forecast import DROUGHT_HOURS, PROFILE_RULE
 from trading_assets.world import World, prices
 
 Metadata = Mapping[str, Any]
-# Of a report: of these Dagster plots only what a trade earns; everything is in its table and MLflow.
+# Of these variants of a report Dagster plots only what a trade earns; its table has everything.
 _VARIANTS = ("next_open_", "delayed_", "cost_")
 
 
