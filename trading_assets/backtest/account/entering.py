@@ -135,7 +135,7 @@ def size_step(p_buy: float, rules: Record) -> int:
 def sized(state: Record, rules: Record, signal: Record, price: float) -> tuple[int, float]:
     """`rules.sizing.size_entry`: (TRADED or the refusal, volume in units of 1e-8 coins)."""
     equity = rules.capital + state.pnl
-    # max_exposure x equity - exposure, so that with nothing but cash left it is that cash to the bit.
+    # max_exposure x equity - exposure: with nothing but cash left it is that cash to the bit.
     room = rules.max_exposure * state.cash - (1 - rules.max_exposure) * state.exposure
     affordable = state.cash / (1 + rules.fee_rate)
     step = size_step(signal.p_buy, rules)
