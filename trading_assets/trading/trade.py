@@ -5,6 +5,7 @@ without Dagster. Dying at any instruction loses nothing: whoever takes the lease
 ledger what there is to do. Nothing is sent while a run is being ended from outside.
 """
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -64,7 +65,10 @@ def trade(floor: Floor, market: str, holder: str, *, signal_id: int | None = Non
         with Heart(floor, lease) as heart:
             report = _under_lease(waiting(floor), lease, heart, signal_id)
     except BaseException:
-        _let_go(floor, lease)
+        # A second interrupt (the code server's, after the group's) reaches the main thread only.
+        letting_go = threading.Thread(target=_let_go, args=(floor, lease), name="let go")
+        letting_go.start()
+        letting_go.join()
         raise
     with floor.step("release the lease"):
         leases.release(floor.engine, lease, floor.now())

@@ -1,11 +1,14 @@
 """The chain from candles to signals, run by Dagster in this process on the paper exchange.
 
 Little history and one seed: what is tested is that the parts fit, not what the models are worth.
+It is always the same day, so that the same models are made, and promoted, every time.
 """
 
 import base64
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.backtest.predictions import PredictionStore
-from trading_assets.clock import SystemClock
 from trading_assets.database import connect, database_url, open_database, prepare, read, signals
 from trading_assets.models.champions import ChampionStore
 from trading_assets.models.mlflow_store import client_of, experiment_of, prepare_mlflow
@@ -26,13 +28,16 @@ from trading_assets.orchestration.research.jobs import evaluation_request, signa
 from trading_assets.orchestration.research.keys import CONCLUSIONS, PROFILE_CHOICE
 from trading_assets.orchestration.research.sensors import champion_sensor
 from trading_assets.orchestration.shared.tags import BEING_EVALUATED
+from trading_assets.paper_exchange.server import create_app
+from trading_assets.paper_exchange.synthetic import SyntheticMarkets
 from trading_assets.rules.steps import ALL_MARKETS
 from trading_assets.settings import Settings, load_settings
 from trading_assets.signals.choices import latest_choice
 from trading_assets.signals.forecast import latest_forecast
 from trading_assets.world import World, world_of
-from trading_assets_tests.conftest import RunningExchange
+from trading_assets_tests.conftest import ExchangeServer, RunningExchange
 
+START = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
 LITTLE: dict[str, Any] = {
     "seeds": 1,
     "scalp": {
@@ -52,6 +57,22 @@ LITTLE: dict[str, Any] = {
         "refit_every": "20d",
     },
 }
+
+
+class SameDayClock:
+    """Runs on from START, as the system's clock does, whatever day it is."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=time.monotonic() - self._begun)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(max(0.0, seconds))
+
+
+CLOCK = SameDayClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +129,14 @@ class Place:
         return {(row.market, row.profile): row for row in rows}
 
 
+@pytest.fixture(scope="module")
+def that_days_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[RunningExchange]:
+    """The default synthetic exchange, on that day."""
+    server = ExchangeServer(create_app(synthetic_markets, CLOCK, limited=False))
+    yield server.start()
+    server.stop()
+
+
 def _place(home: Path, exchange: RunningExchange, **values: Any) -> Iterator[Place]:
     settings = load_settings(
         {"TRADING_ASSETS_HOME": home, "exchange_url": exchange.url, **LITTLE, **values}
@@ -120,18 +149,19 @@ def _place(home: Path, exchange: RunningExchange, **values: Any) -> Iterator[Pla
     engine = open_database(settings, world)
     with dg.DagsterInstance.ephemeral() as instance:
         # The process of the tests keeps its priority.
-        defs = research_definitions(settings, {"world": world, "background": lambda: None})
+        replaced = {"world": world, "clock": CLOCK, "background": lambda: None}
+        defs = research_definitions(settings, replaced)
         yield Place(settings, world, engine, defs, instance)
     engine.dispose()
 
 
 @pytest.fixture(scope="module")
 def place(
-    tmp_path_factory: pytest.TempPathFactory, paper_exchange: RunningExchange
+    tmp_path_factory: pytest.TempPathFactory, that_days_exchange: RunningExchange
 ) -> Iterator[Place]:
     """KRW-BTC exists; KRW-GONE is not (or no longer) listed by the exchange."""
     home = tmp_path_factory.mktemp("chain")
-    yield from _place(home, paper_exchange, markets=("KRW-BTC", "KRW-GONE"), profile="auto")
+    yield from _place(home, that_days_exchange, markets=("KRW-BTC", "KRW-GONE"), profile="auto")
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +281,7 @@ def _tick(place: Place) -> tuple[list[dg.RunRequest], str | None]:
         definitions=place.defs,
         resources={
             "settings": place.settings,
-            "clock": SystemClock(),
+            "clock": CLOCK,
             "champions": ChampionStore(place.world.champions, place.world.name),
             "database": place.engine,
         },
@@ -431,12 +461,12 @@ def test_what_profiles_would_have_earned_is_shown_and_in_mlflow(
 
 
 def test_a_failed_blocking_check_stops_training_and_says_so_in_the_database(
-    tmp_path: Path, paper_exchange: RunningExchange
+    tmp_path: Path, that_days_exchange: RunningExchange
 ) -> None:
     # At 5 % a side no trade ends above its costs: every label is HOLD.
     for place in _place(
         tmp_path,
-        paper_exchange,
+        that_days_exchange,
         markets=("KRW-ETH",),
         profiles=("scalp",),
         fee_rate=Decimal("0.05"),

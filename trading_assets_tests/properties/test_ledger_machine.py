@@ -253,7 +253,8 @@ class LedgerMachine(RuleBasedStateMachine):
             self.send(lease, order, arrives)
         else:
             self.now += LOST_AFTER
-            self.burn(lease, order)
+            # Refused while a fill of another market is not booked: the account moved unexplained.
+            self.attempt(lambda: self.burn(lease, order))
 
     def burn(self, lease: Lease, order: Intent) -> None:
         booking.mark_burnt(

@@ -1,8 +1,9 @@
 """One run, one trade: from a signal to a closed position, and the ends in between."""
 
+import signal
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +27,7 @@ from trading_assets.trading import booking, leases, records
 from trading_assets.trading.entry import entries_enabled, tick_at
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.funnel import outcome_of
+from trading_assets.trading.leases import Lease
 from trading_assets.trading.reconcile import open_books
 from trading_assets.trading.states import IntentState, Leg, OrderReason, PositionState
 from trading_assets.trading.trade import TradeEnd, TradeReport, trade
@@ -368,6 +370,40 @@ def test_ending_a_run_from_outside_sends_nothing_and_frees_the_lease(scene: Scen
     with read(scene.engine) as connection:
         (position,) = records.live_positions(connection)
     assert position.state is PositionState.OPEN
+
+
+class _Interrupt(BaseException):
+    """What a signal's handler raises in the main thread."""
+
+
+def test_a_second_interrupt_while_the_lease_is_released_does_not_keep_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise _Interrupt
+
+    def end(step: str) -> None:
+        if step == "after arm the position":
+            interrupt()
+
+    release = leases.release
+
+    def interrupted(engine: Engine, lease: Lease, now: datetime) -> bool:
+        signal.raise_signal(signal.SIGUSR1)
+        return release(engine, lease, now)
+
+    object.__setattr__(scene.floor, "on_step", end)
+    monkeypatch.setattr("trading_assets.trading.trade.leases.release", interrupted)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(_Interrupt):
+            scene.trade((0, "1000"))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    for thread in threading.enumerate():
+        if thread.name == "let go":
+            thread.join()
+    assert scene.lease_is_free()
 
 
 def test_live_entries_need_the_switch(scene: Scene) -> None:
