@@ -1,6 +1,7 @@
 """What every test may use: isolated settings, real candles, a running paper exchange."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,11 @@ from trading_assets.settings import Settings
 
 FOUR_MARKETS = ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL")
 _REPOSITORY = Path(__file__).resolve().parent.parent
+
+# A shell starts what runs in its background with SIGINT ignored, children inherit that, and
+# Dagster then ignores SIGTERM too. `trading-assets run` sets a handler before it starts anything.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _setting_names() -> list[str]:
