@@ -1,7 +1,7 @@
 """What trading watches. A sensor reads like a label; what it asks for lives in the domain."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,13 +16,8 @@ from trading_assets.orchestration.trading.jobs import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from trading_assets.orchestration.trading.watch import Takeover, Wanted
 
-    from trading_assets.orchestration.trading.watch import Wanted
-
-# A takeover that has not begun to hold after this long is taken for dead.
-_TAKEOVER_STARTS_WITHIN = timedelta(seconds=60)
-_TAKEOVERS_COUNTED = timedelta(minutes=10)
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -94,31 +89,38 @@ def _entry_request(wanted: "Wanted") -> dg.RunRequest:
 
 
 def _takeover_request(
-    instance: dg.DagsterInstance, wanted: "Wanted", now: "datetime"
+    instance: dg.DagsterInstance, wanted: "Wanted", now: datetime
 ) -> dg.RunRequest | None:
     """The next takeover of a market, None while the last may still begin.
 
     A run key is used once for ever, so it carries the attempt too: a run that dies before it takes
     the lease must be followed by another.
     """
-    from trading_assets.orchestration.trading.watch import pause_before
+    from trading_assets.orchestration.trading.watch import TAKEOVERS_COUNTED, may_take_over
 
+    assert wanted.lost_token is not None
     market = {tags.MARKET: wanted.market}
-    every = instance.get_run_records(
-        dg.RunsFilter(job_name=TRADE_JOB, tags=market, created_after=now - _TAKEOVERS_COUNTED)
+    runs = instance.get_run_records(
+        dg.RunsFilter(job_name=TRADE_JOB, tags=market, created_after=now - TAKEOVERS_COUNTED)
     )
-    takeovers = [r for r in every if tags.LOST_TOKEN in r.dagster_run.tags]
-    same = [r for r in takeovers if r.dagster_run.tags[tags.LOST_TOKEN] == str(wanted.lost_token)]
-    for run in same:
-        under_way = run.dagster_run.status in _UNDER_WAY
-        if under_way and now - run.create_timestamp < _TAKEOVER_STARTS_WITHIN:
-            return None
-    if takeovers:
-        last = max(run.create_timestamp for run in takeovers)
-        if now - last < pause_before(len(takeovers)):
-            return None
-    attempt = f"{now:%Y-%m-%dT%H:%M:%S}" if same else "first"
+    earlier = [_takeover(run) for run in runs if tags.LOST_TOKEN in run.dagster_run.tags]
+    if not may_take_over(wanted.lost_token, earlier, now):
+        return None
+    repeated = any(takeover.lost_token == wanted.lost_token for takeover in earlier)
+    attempt = f"{now:%Y-%m-%dT%H:%M:%S}" if repeated else "first"
     return trade_request(wanted, f"takeover {wanted.market} {wanted.lost_token} {attempt}")
+
+
+def _takeover(run: dg.RunRecord) -> "Takeover":
+    from trading_assets.orchestration.trading.watch import Takeover
+
+    ended_at = None
+    if run.dagster_run.status not in _UNDER_WAY:
+        ended_at = run.create_timestamp
+        if run.end_time is not None:
+            ended_at = datetime.fromtimestamp(run.end_time, UTC)
+    lost_token = int(run.dagster_run.tags[tags.LOST_TOKEN])
+    return Takeover(lost_token, run.create_timestamp, ended_at)
 
 
 def trade_request(wanted: "Wanted", run_key: str) -> dg.RunRequest:

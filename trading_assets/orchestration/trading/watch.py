@@ -4,6 +4,7 @@ Here: the question of `trading_sensor`, answered without Dagster. Not here: what
 its signal (`trading.trade`), and what a person must be told (`checks`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +18,9 @@ from trading_assets.trading.funnel import candidates
 
 # How long a run may take beyond the trade's own time: to enter, and to sell when selling is hard.
 SPARE = timedelta(hours=6)
+# A takeover that has not begun to hold after this long is taken for dead.
+_TAKEOVER_STARTS_WITHIN = timedelta(seconds=60)
+TAKEOVERS_COUNTED = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,29 @@ def wanted_entries(engine: Engine, settings: Settings, now: datetime) -> tuple[W
         if row.market in settings.markets
         and not (row.market in leases and leases[row.market].is_live(now))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """One that was started. lost_token: of the lease it follows. ended_at: None while under way."""
+
+    lost_token: int
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def may_take_over(lost_token: int, earlier: Sequence[Takeover], now: datetime) -> bool:
+    """Whether the next takeover of a market may start: not while the last may still begin to hold.
+
+    earlier: of the market in the last ten minutes.
+    """
+    for takeover in earlier:
+        may_begin = now - takeover.started_at < _TAKEOVER_STARTS_WITHIN
+        if takeover.lost_token == lost_token and takeover.ended_at is None and may_begin:
+            return False
+    if not earlier:
+        return True
+    return now - max(t.started_at for t in earlier) >= pause_before(len(earlier))
 
 
 def pause_before(takeovers: int) -> timedelta:
