@@ -13,6 +13,7 @@ from trading_assets.alerts import Severity
 from trading_assets.database import read
 from trading_assets.errors import (
     BadData,
+    BadRequest,
     CredentialsRefused,
     DuplicatedIdentifier,
     ExchangeMaintenance,
@@ -126,7 +127,8 @@ class OrderDesk:
             if intent.state is IntentState.OPEN:
                 return self._poll(intent)
             return self._clear_up(intent, resend_until)
-        except NO_NEWS as exc:
+        except (*NO_NEWS, BadRequest) as exc:
+            # A refused question says nothing about the order, and to end would leave it alone.
             self._note_trouble(intent, exc)
             return intent
 

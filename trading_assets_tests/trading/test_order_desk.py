@@ -228,6 +228,26 @@ def test_an_exit_goes_on_while_the_exchange_is_down_and_alerts_at_the_third_trou
     assert len(exchange.made) == 1
 
 
+def test_a_look_that_is_refused_is_no_news_and_an_exit_goes_on(
+    desk: OrderDesk, exchange: FakeExchange, lease: Lease, books_engine: Engine
+) -> None:
+    """A 400 to a question says nothing about the order; ending would leave the position alone."""
+    position = bought(books_engine, lease)
+    sale = exit_of(books_engine, lease, position)
+    exchange.totals["BTC"] = position.bought_volume
+    exchange.reading = OrderRejected("400 something new", "something_new")
+
+    sleep = exchange.clock.sleep
+
+    def answer_again(seconds: float) -> None:
+        sleep(seconds)
+        exchange.reading = None
+
+    exchange.clock.sleep = answer_again  # type: ignore[method-assign]
+    assert desk.settle(sale.identifier).state is IntentState.CLOSED
+    assert len(exchange.made) == 1
+
+
 def test_an_order_that_rests_is_taken_back_after_ten_seconds(
     desk: OrderDesk, exchange: FakeExchange, order: Intent
 ) -> None:
