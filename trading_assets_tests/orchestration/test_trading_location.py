@@ -16,7 +16,7 @@ from trading_assets.database import connect, heartbeats, prepare, read, signals,
 from trading_assets.orchestration.trading import defs
 from trading_assets.orchestration.trading.schedules import HOURLY
 from trading_assets.orchestration.trading.sensors import trading_status_sensor
-from trading_assets.orchestration.trading.watch import pause_before
+from trading_assets.orchestration.trading.watch import Takeover, may_take_over, pause_before
 from trading_assets.world import World
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -131,6 +131,37 @@ def test_trading_acts_by_default_and_looks_around_every_hour() -> None:
 )
 def test_takeovers_that_fail_are_repeated_ever_more_slowly(takeovers: int, seconds: int) -> None:
     assert pause_before(takeovers) == timedelta(seconds=seconds)
+
+
+def _takeover(token: int, begun: int, lasted: int | None) -> Takeover:
+    """A takeover that began so many seconds ago. lasted: None while it is under way."""
+    started = NOW - timedelta(seconds=begun)
+    ended = None if lasted is None else started + timedelta(seconds=lasted)
+    return Takeover(token, started, ended)
+
+
+def test_a_takeover_that_held_and_died_is_followed_at_once_however_often_that_happens() -> None:
+    often = [_takeover(number, 30 * (10 - number), 25) for number in range(10)]
+    assert may_take_over(10, often, NOW)
+
+
+def test_a_takeover_that_fails_after_one_that_held_waits_for_its_own_failure_only() -> None:
+    held = [_takeover(number, 30 * (10 - number) + 60, 25) for number in range(10)]
+    assert not may_take_over(10, [*held, _takeover(10, 4, 1)], NOW)
+    assert may_take_over(10, [*held, _takeover(10, 5, 1)], NOW)
+
+
+def test_takeovers_that_fail_one_after_the_other_are_all_waited_for() -> None:
+    failed = [_takeover(1, 60, 1), _takeover(1, 50, 19)]
+    assert not may_take_over(1, [*failed, _takeover(2, 19, 18)], NOW)
+    assert may_take_over(1, [*failed, _takeover(2, 20, 18)], NOW)
+
+
+def test_a_takeover_under_way_is_waited_for_a_minute() -> None:
+    assert not may_take_over(1, [_takeover(1, 59, None)], NOW)
+    assert may_take_over(1, [_takeover(1, 60, None)], NOW)
+    # It took the lease, and lost it again.
+    assert may_take_over(2, [_takeover(1, 30, None)], NOW)
 
 
 def test_the_status_sensor_runs_by_default_and_starts_nothing() -> None:

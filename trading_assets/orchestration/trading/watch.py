@@ -4,6 +4,7 @@ Here: the question of `trading_sensor`, answered without Dagster. Not here: what
 its signal (`trading.trade`), and what a person must be told (`checks`).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,8 @@ SPARE = timedelta(hours=6)
 # A takeover that has not begun to hold after this long is taken for dead.
 _TAKEOVER_STARTS_WITHIN = timedelta(seconds=60)
 TAKEOVERS_COUNTED = timedelta(minutes=10)
+# One that lasted so long did hold: its death is not a failure to take over.
+_HELD_AFTER = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,13 @@ class Takeover:
     started_at: datetime
     ended_at: datetime | None
 
+    def lasted(self, now: datetime) -> timedelta:
+        return (self.ended_at or now) - self.started_at
+
 
 def may_take_over(lost_token: int, earlier: Sequence[Takeover], now: datetime) -> bool:
-    """Whether the next takeover of a market may start: not while the last may still begin to hold.
+    """Whether the next takeover of a market may start: not while the last may still begin to hold,
+    and after a pause when the last ones ended at once.
 
     earlier: of the market in the last ten minutes.
     """
@@ -102,15 +109,15 @@ def may_take_over(lost_token: int, earlier: Sequence[Takeover], now: datetime) -
         may_begin = now - takeover.started_at < _TAKEOVER_STARTS_WITHIN
         if takeover.lost_token == lost_token and takeover.ended_at is None and may_begin:
             return False
-    if not earlier:
-        return True
-    return now - max(t.started_at for t in earlier) >= pause_before(len(earlier))
+    newest_first = sorted(earlier, key=lambda t: t.started_at, reverse=True)
+    failed = list(itertools.takewhile(lambda t: t.lasted(now) < _HELD_AFTER, newest_first))
+    return not failed or now - failed[0].started_at >= pause_before(len(failed))
 
 
 def pause_before(takeovers: int) -> timedelta:
     """How long after the last takeover of a market the next may begin.
 
-    takeovers: of the market in the last ten minutes. None waits for the first; one that fails again
-    and again is started ever more slowly, at least once a minute.
+    takeovers: that ended soon after they began, one after the other. One that fails again and again
+    is started ever more slowly, at least once a minute.
     """
     return timedelta(seconds=0 if takeovers == 0 else min(60, 5 * 2 ** (takeovers - 1)))
