@@ -25,8 +25,6 @@ from sqlalchemy.engine import Engine
 from trading_assets.clock import SystemClock
 from trading_assets.database import funnel, read, signals, write
 from trading_assets.database import leases as lease_table
-from trading_assets.exchange.amounts import exact_sum
-from trading_assets.exchange.model import Order
 from trading_assets.paper_exchange.account import Account
 from trading_assets.paper_exchange.application import PaperExchange
 from trading_assets.paper_exchange.markets import to_ms
@@ -36,8 +34,8 @@ from trading_assets.trading import leases, records
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.leases import LeaseStatus
 from trading_assets.trading.reconcile import open_books
-from trading_assets.trading.records import Intent, Position
-from trading_assets.trading.states import IntentState, PositionState
+from trading_assets.trading.records import Position
+from trading_assets.trading.states import PositionState
 from trading_assets_tests.trading.crash_trader import (
     CALM,
     MARKET,
@@ -47,7 +45,7 @@ from trading_assets_tests.trading.crash_trader import (
     make_floor,
     run_trader,
 )
-from trading_assets_tests.trading.ledger_world import check_books
+from trading_assets_tests.trading.same_story import check_same_story
 
 START_KRW = Decimal(10_000_000)
 # The entry takes 3 coins at 100,000 and the rest of its 700,000 KRW at 100,100. The average lies
@@ -153,31 +151,7 @@ class CrashWorld:
     # --- what happens ---------------------------------------------------------------------------
 
     def give_signal(self, decision: str) -> int:
-        now = SystemClock().now()
-        row = {
-            "market": MARKET,
-            "profile": "scalp",
-            "traded": True,
-            "created_at": now,
-            "expires_at": now + timedelta(minutes=5),
-            "p_sell": 0.1,
-            "p_hold": 0.25,
-            "p_buy": 0.65,
-            "decision": decision,
-            "reason": decision.lower(),
-            "detail": "",
-            "ev_net": 0.02,
-            "close": Decimal(100_000),
-            "stop_loss": Decimal("0.02"),
-            "take_profit": Decimal("0.02"),
-            "timeout_seconds": 1800,
-            "model_version": "v1",
-            "model_confirmed_at": now,
-        }
-        with write(self.engine) as connection:
-            done = connection.execute(signals.insert().values(**row))
-        assert done.inserted_primary_key is not None
-        return int(done.inserted_primary_key[0])
+        return give_signal(self.engine, decision=decision, reason=decision.lower())
 
     def start_trader(
         self,
@@ -198,13 +172,7 @@ class CrashWorld:
 
     def control(self, path: str, values: dict[str, Any] | None = None) -> None:
         """Post to the exchange's control; without values, delete."""
-        request = urllib.request.Request(
-            f"{self.url}/control/{path}",
-            data=None if values is None else json.dumps(values).encode(),
-            method="DELETE" if values is None else "POST",
-            headers={"content-type": "application/json"},
-        )
-        urllib.request.urlopen(request, timeout=5).close()
+        control(self.url, path, values)
 
     def set_book(self, book: dict[str, list[tuple[str, str]]]) -> None:
         self.control("books", {"market": MARKET, **book})
@@ -287,47 +255,51 @@ class CrashWorld:
 
     def check(self) -> None:
         """Exchange and ledger tell the same story, to the last digit, and nothing is left."""
-        now = SystemClock().now()
-        account = self.floor.account
-        listed = (
-            *account.open_orders(),
-            *account.closed_orders(now - timedelta(hours=1), now + timedelta(hours=1)),
-        )
-        on_exchange = {o.identifier: account.order(uuid=o.uuid) for o in listed}
-        assert len(on_exchange) == len(listed), "one identifier, two orders"
-        with read(self.engine) as connection:
-            check_books(connection)
-            every = records.all_positions(connection)
-            intents = [o for p in every for o in records.intents_of(connection, p.id)]
-            booked = {o.identifier: records.fills_of(connection, o.identifier) for o in intents}
-            assert not records.live_intents(connection)
-            assert not records.live_positions(connection)
-        in_ledger = {o.identifier: o for o in intents if o.state is IntentState.CLOSED}
-        assert on_exchange.keys() == in_ledger.keys()
-        for identifier, order in on_exchange.items():
-            assert identifier is not None
-            _check_same(order, in_ledger[identifier])
-            assert {f.uuid for f in order.fills or ()} == {f.uuid for f in booked[identifier]}
-        self._check_balances(every)
+        check_same_story(self.floor, START_KRW)
         assert self.is_decided()
         lease = self.lease()
         assert lease is not None
         assert lease.released_at is not None
 
-    def _check_balances(self, every: tuple[Position, ...]) -> None:
-        balances = {b.currency: b for b in self.floor.account.balances()}
-        earned = exact_sum(p.cash_flow for p in every)
-        assert balances["KRW"].total == START_KRW + earned
-        assert all(b.locked == 0 for b in balances.values())
-        coins = balances[MARKET.partition("-")[2]].total if len(balances) > 1 else Decimal(0)
-        assert coins == exact_sum(p.bought_volume - p.sold_volume for p in every)
+
+def give_signal(engine: Engine, **values: object) -> int:
+    """Write a signal, BUY in KRW-SOL unless `values` say otherwise; its id."""
+    now = SystemClock().now()
+    row = {
+        "market": MARKET,
+        "profile": "scalp",
+        "traded": True,
+        "created_at": now,
+        "expires_at": now + timedelta(minutes=5),
+        "p_sell": 0.1,
+        "p_hold": 0.25,
+        "p_buy": 0.65,
+        "decision": "BUY",
+        "reason": "buy",
+        "detail": "",
+        "ev_net": 0.02,
+        "close": Decimal(100_000),
+        "stop_loss": Decimal("0.02"),
+        "take_profit": Decimal("0.02"),
+        "timeout_seconds": 1800,
+        "model_version": "v1",
+        "model_confirmed_at": now,
+    }
+    with write(engine) as connection:
+        done = connection.execute(signals.insert().values(**(row | values)))
+    assert done.inserted_primary_key is not None
+    return int(done.inserted_primary_key[0])
 
 
-def _check_same(order: Order, intent: Intent) -> None:
-    assert order.uuid == intent.uuid
-    assert order.is_terminal
-    assert order.executed_volume == intent.executed_volume
-    assert order.paid_fee == intent.paid_fee
+def control(url: str, path: str, values: dict[str, Any] | None = None) -> None:
+    """Post to the control of the exchange at `url`; without values, delete."""
+    request = urllib.request.Request(
+        f"{url}/control/{path}",
+        data=None if values is None else json.dumps(values).encode(),
+        method="DELETE" if values is None else "POST",
+        headers={"content-type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=5).close()
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
