@@ -269,6 +269,8 @@ class Settings(BaseSettings):
 
     # The exchange.
     exchange_url: str | None = None  # default: the paper exchange, in `live` Upbit
+    # Whose public prices the paper exchange passes on in `paper`; default Upbit's.
+    upstream_url: str | None = None
     candle_requests_per_second: Annotated[Decimal, Field(gt=0, le=10)] | None = None
     request_timeout_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
     upbit_access_key: SecretStr | None = None
@@ -329,6 +331,7 @@ class Settings(BaseSettings):
                 f"mode, was {lost_after}: Upbit may show an order late"
             )
         self._check_exchange_host()
+        self._check_upstream()
         return self
 
     def _check_profile(self) -> None:
@@ -368,6 +371,41 @@ class Settings(BaseSettings):
                 f"EXCHANGE_URL must be on this machine (127.0.0.1) in {self.trading_mode} mode, "
                 f"was {self.exchange_base_url}"
             )
+
+    def _check_upstream(self) -> None:
+        """Prices are taken from Upbit, else only from this machine; never from ourselves."""
+        if self.upstream_url is None:
+            return
+        if self.trading_mode is not TradingMode.PAPER:
+            raise ValueError(
+                f"UPSTREAM_URL={self.upstream_url} only goes with TRADING_MODE=paper, was "
+                f"{self.trading_mode}"
+            )
+        parts = urlsplit(self.upstream_base_url)
+        if self.takes_upbits_prices:
+            return
+        if parts.scheme != "http" or parts.hostname not in LOOPBACK_HOSTS or parts.path:
+            raise ValueError(
+                f"UPSTREAM_URL must be {UPBIT_URL} or http://127.0.0.1:<port>, was "
+                f"{self.upstream_url}"
+            )
+        if parts.port == self.paper_exchange_port:
+            raise ValueError(
+                f"UPSTREAM_URL={self.upstream_url} is the paper exchange itself "
+                f"(PAPER_EXCHANGE_PORT={self.paper_exchange_port})"
+            )
+
+    @property
+    def upstream_base_url(self) -> str:
+        """Scheme, host and port of whose prices `paper` passes on, no trailing slash."""
+        return UPBIT_URL if self.upstream_url is None else self.upstream_url.rstrip("/")
+
+    @property
+    def takes_upbits_prices(self) -> bool:
+        """Whether prices are Upbit's own: not the sandbox's, nor another upstream's."""
+        if self.trading_mode is TradingMode.PAPER:
+            return self.upstream_base_url == UPBIT_URL
+        return self.trading_mode is TradingMode.LIVE
 
     @property
     def exchange_base_url(self) -> str:

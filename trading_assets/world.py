@@ -7,8 +7,10 @@ another, so that a model of synthetic prices can never serve real ones.
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trading_assets.errors import WrongWorld
 from trading_assets.settings import Settings, TradingMode
@@ -94,16 +96,22 @@ def world_of(settings: Settings) -> World:
 
 def prices(settings: Settings) -> str:
     """Whose prices a world's numbers come from, in words that nobody takes for something else."""
-    if settings.trading_mode is not TradingMode.SANDBOX:
+    if settings.takes_upbits_prices:
         return "Upbit's prices"
+    if settings.trading_mode is TradingMode.PAPER:
+        return f"prices of {settings.upstream_base_url}, NOT Upbit's"
     if settings.recorded is None:
         return "SYNTHETIC prices"
     return f"RECORDED prices of {settings.recorded}, moved in time"
 
 
 def _name(settings: Settings) -> str:
-    if settings.trading_mode is not TradingMode.SANDBOX:
+    if settings.takes_upbits_prices:
         return settings.trading_mode.value
+    if settings.trading_mode is TradingMode.PAPER:
+        # A program that speaks Upbit's protocol on this machine: its prices are another world's.
+        host = urlsplit(settings.upstream_base_url).netloc
+        return f"paper-{re.sub('[^a-z0-9.]+', '-', host).strip('-')}"
     if settings.recorded is not None:
         folder = settings.under_root(settings.recorded).resolve().name
         return f"recorded-{folder}-{settings.recorded_interval_minutes}m"

@@ -86,6 +86,33 @@ def test_a_wrong_value_is_refused_with_its_name_the_value_and_the_rule(
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("upstream", "says"),
+    [
+        ("https://api.upbit.com.example.com", "must be https://api.upbit.com or http://127.0.0.1"),
+        ("http://api.upbit.com", "must be https://api.upbit.com or http://127.0.0.1"),
+        ("http://10.0.0.7:8701", "must be https://api.upbit.com or http://127.0.0.1"),
+        ("http://127.0.0.1:8701/v1", "must be https://api.upbit.com or http://127.0.0.1"),
+        ("http://localhost:8700", "is the paper exchange itself"),
+    ],
+)
+def test_prices_are_passed_on_from_upbit_or_from_this_machine_alone(
+    upstream: str, says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load_settings({"trading_mode": "paper", "upstream_url": upstream})
+
+
+def test_an_upstream_is_for_paper_mode_only() -> None:
+    with pytest.raises(SettingsError, match="only goes with TRADING_MODE=paper, was sandbox"):
+        load_settings({"upstream_url": "http://127.0.0.1:8701"})
+    paper = load_settings({"trading_mode": "paper"})
+    assert paper.upstream_base_url == "https://api.upbit.com"
+    assert paper.exchange_base_url == "http://127.0.0.1:8700"
+    local = load_settings({"trading_mode": "paper", "upstream_url": "http://127.0.0.1:8701/"})
+    assert local.upstream_base_url == "http://127.0.0.1:8701"
+
+
 def test_no_market_or_no_profile_at_all_is_refused() -> None:
     with pytest.raises(SettingsError, match="MARKETS must name at least one market"):
         load_settings({"markets": ()})

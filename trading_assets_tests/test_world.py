@@ -38,6 +38,13 @@ def test_paper_and_live_are_worlds_of_their_own(mode: str) -> None:
     assert world_of(load_settings({"trading_mode": mode, "profile": "swing"})).name == mode
 
 
+def test_prices_of_another_upstream_are_not_the_world_of_upbits() -> None:
+    local = {"trading_mode": "paper", "upstream_url": "http://127.0.0.1:8701/"}
+    assert world_of(load_settings(local)).name == "paper-127.0.0.1-8701"
+    upbit = {"trading_mode": "paper", "upstream_url": "https://api.upbit.com/"}
+    assert world_of(load_settings(upbit)).name == "paper"
+
+
 def test_everything_of_a_world_lies_in_its_own_folders(tmp_path: Path) -> None:
     world = world_of(load_settings({"trading_mode": "paper"}))
     assert world.data == tmp_path / "data" / "paper"

@@ -17,7 +17,6 @@ from trading_assets.clock import Clock
 from trading_assets.commands import groups, services, signal_table
 from trading_assets.commands.ports import answers
 from trading_assets.commands.prepare import prepare_world
-from trading_assets.commands.run import require_served_mode
 from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.settings import Settings, TradingMode
@@ -38,7 +37,6 @@ def materialize(settings: Settings, clock: Clock, say: Callable[[str], None]) ->
 
     One market's failure does not stop the others; each failure is told with its log.
     """
-    require_served_mode(settings)
     world = prepare_world(settings, say)
     logs = world.run / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from trading_assets.commands.prepare import prepare_world
 from trading_assets.commands.supervisor import Guardian, Supervisor
 from trading_assets.commands.unguarded import left_open, release_dead_runs, unguarded
 from trading_assets.database import open_database
-from trading_assets.errors import EnvironmentProblem, NotReadyYet
+from trading_assets.errors import NotReadyYet
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.settings import ProfileName, Settings, TradingMode
 from trading_assets.signals import choice_table
@@ -59,7 +59,6 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
     Raises EnvironmentProblem (a port in use, another start, left-over processes) and WrongWorld
     before anything is started.
     """
-    require_served_mode(settings)
     tell_evaluation(settings, clock, say)
     confirm_live_start(settings, clock, say, yes=yes)
     world = world_of(settings)
@@ -237,15 +236,6 @@ class _Story:
                 f"{market}: training ended without a model ({'; '.join(verdict.reasons)}); "
                 "its HOLD signal comes with the next candle close"
             )
-
-
-def require_served_mode(settings: Settings) -> None:
-    """Raise EnvironmentProblem for the mode that this version does not serve yet."""
-    if settings.trading_mode is TradingMode.PAPER:
-        raise EnvironmentProblem(
-            "TRADING_MODE=paper (play money at real prices) is not in this version: use sandbox, "
-            "or live, which places orders only with keys and ENABLE_LIVE_ORDERS"
-        )
 
 
 def urls(settings: Settings) -> str:

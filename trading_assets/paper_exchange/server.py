@@ -80,7 +80,7 @@ def serve(settings: Settings, faults: Sequence[Fault] = ()) -> None:
     clock = SystemClock()
     prices: Markets | Upstream
     if settings.trading_mode is TradingMode.PAPER:
-        prices = Upstream()
+        prices = Upstream(settings.upstream_base_url)
     else:
         prices = markets_of(settings, world, clock.now())
     _claim_port(settings.paper_exchange_port)

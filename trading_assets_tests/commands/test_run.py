@@ -16,13 +16,11 @@ from trading_assets.commands.materialize import (
     training_selection,
 )
 from trading_assets.commands.run import (
-    require_served_mode,
     runs_in_words,
     unsettled_markets,
     urls,
 )
 from trading_assets.commands.supervisor import Service
-from trading_assets.errors import EnvironmentProblem
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.settings import ProfileName, Settings, load_settings
 from trading_assets.signals.choices import Traded
@@ -159,12 +157,6 @@ def test_a_refused_model_settles_its_market() -> None:
     assert waiting(settings, engine) == ()
 
 
-def test_the_mode_that_this_version_does_not_serve_says_so() -> None:
-    with pytest.raises(EnvironmentProblem, match="is not in this version"):
-        require_served_mode(load_settings({"trading_mode": "paper"}))
-    require_served_mode(load_settings({"trading_mode": "live", "profile": "swing"}))
-
-
 def test_the_table_shows_the_newest_signal_and_marks_what_has_expired() -> None:
     settings = load_settings({"markets": ("KRW-BTC", "KRW-ETH")})
     _, engine = prepared(settings)
@@ -193,6 +185,11 @@ def test_the_table_shows_the_newest_signal_and_marks_what_has_expired() -> None:
         ({}, "SYNTHETIC prices"),
         ({"recorded": "some/candles", "profile": "swing"}, "RECORDED prices of some/candles"),
         ({"trading_mode": "live", "profile": "swing"}, "Upbit's prices"),
+        ({"trading_mode": "paper"}, "Upbit's prices"),
+        (
+            {"trading_mode": "paper", "upstream_url": "http://127.0.0.1:8701"},
+            "prices of http://127.0.0.1:8701, NOT Upbit's",
+        ),
     ],
 )
 def test_a_table_names_its_world_and_whose_prices_they_are(

@@ -18,6 +18,7 @@ from trading_assets.commands.ports import free_ports
 from trading_assets.database import open_database, read, signals
 from trading_assets.settings import load_settings
 from trading_assets.world import world_of
+from trading_assets_tests.conftest import MakeExchange
 
 pytestmark = [
     pytest.mark.slow,
@@ -92,6 +93,24 @@ def running(small_world: Path) -> Iterator[Running]:
     yield started
     if started.process.poll() is None:
         started.interrupt()
+
+
+@pytest.mark.deep
+def test_run_reaches_signals_at_an_upstreams_prices(
+    small_world: Path, make_exchange: MakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = make_exchange()
+    monkeypatch.setenv("TRADING_MODE", "paper")
+    monkeypatch.setenv("UPSTREAM_URL", upstream.url)
+    started = Running()
+    try:
+        started.read_until("the first signals are out", REACH_SIGNALS_SECONDS)
+        started.read_until(f"prices of {upstream.url}, NOT Upbit's", 60)
+        assert not any(line.startswith("!!") for line in started.printed), started.printed
+    finally:
+        code = started.interrupt()
+    assert code == 0
+    assert processes_of(small_world) == []
 
 
 def processes_of(home: Path) -> list[str]:
