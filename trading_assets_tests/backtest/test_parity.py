@@ -1,14 +1,17 @@
 """Parity: random paths through the engine and through the trader's rules in Decimal.
 
-Every decision must be identical and every amount of money equal within 1e-9.
+Every decision must be identical and every amount of money equal within 1e-9. That this can fail is
+shown with one rule changed at a time.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import hypothesis.strategies as st
 import numpy as np
-from hypothesis import event, given, settings
+import pytest
+from hypothesis import Phase, event, given, settings
 
 from trading_assets.backtest.account.records import OUTCOMES
 from trading_assets.backtest.engine import simulate
@@ -27,10 +30,12 @@ from trading_assets.rules.costs import Costs
 from trading_assets.rules.funnel import FunnelCode
 from trading_assets.rules.limits import Limits
 from trading_assets.rules.sizing import SizeRules, SizeStep
+from trading_assets_tests.backtest.mutants import MUTANTS, Mutant, slow_account_of
 from trading_assets_tests.backtest.paths import SIZE
 from trading_assets_tests.backtest.slow_account import SlowAccount
 
 MONEY = 1e-9
+Case = tuple[list[MarketPath], AccountRules, Costs, EntryAt, int]
 
 
 def _decimals(*values: str) -> st.SearchStrategy[Decimal]:
@@ -58,7 +63,7 @@ _sizes = st.sampled_from(
         SIZE,
         SizeRules(SIZE.steps, raise_to_minimum=True, minimum_buffer=Decimal("0.05")),
         SizeRules(
-            (SizeStep(Decimal("0.55"), Decimal("0.99")), SizeStep(Decimal(0), Decimal("0.4"))),
+            (SizeStep(Decimal("0.55"), Decimal(1)), SizeStep(Decimal(0), Decimal("0.4"))),
             raise_to_minimum=True,
             minimum_buffer=Decimal(0),
         ),
@@ -131,7 +136,8 @@ def _series(
     rng: np.random.Generator, interval: Interval, rows: int, wild: float, holes: float
 ) -> CandleSeries:
     """A walk with fat tails on the tick grid, gaps between candles, and holes."""
-    moves = rng.standard_t(3, (rows, 4)) * wild * [1.0, 0.5, 0.5, 0.2]
+    jumps = rng.choice([0.2, 1.5])
+    moves = rng.standard_t(3, (rows, 4)) * wild * [1.0, 0.5, 0.5, jumps]
     close = 10 ** rng.uniform(-6, 8.2) * np.exp(np.clip(np.cumsum(moves[:, 0]), -4, 4))
     opened = np.concatenate([close[:1], close[:-1]]) * np.exp(moves[:, 3])
     high = np.maximum(opened, close) * np.exp(np.abs(moves[:, 1]))
@@ -160,13 +166,62 @@ def _on_grid(prices: np.ndarray) -> np.ndarray:
     return np.maximum(floor_to(prices, tick), 1e-8)
 
 
+_entries = st.sampled_from(list(EntryAt))
+_delays = st.sampled_from([0, 0, 1, 3])
+
+
 @settings(max_examples=3 * settings().max_examples)
-@given(_paths(), _accounts, _costs, st.sampled_from(list(EntryAt)), st.sampled_from([0, 0, 1, 3]))
+@given(_paths(), _accounts, _costs, _entries, _delays)
 def test_the_engine_trades_as_the_rules_do(
     paths: list[MarketPath], rules: AccountRules, costs: Costs, entry: EntryAt, delay: int
 ) -> None:
     fast = simulate(paths, rules, costs, entry=entry, delay_candles=delay)
     slow = SlowAccount(paths, rules, costs, entry, delay).run()
+    _same(fast, slow)
+    for code in sorted(set(slow.outcomes.values())):
+        event(f"outcome {code}")
+    for reason in sorted({trade.reason for trade in slow.trades}):
+        event(f"end {reason}")
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[tuple[Simulation, Case]]:
+    """As many random cases as the property looks at, the same in every run, simulated."""
+    made: list[tuple[Simulation, Case]] = []
+
+    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+    @given(st.tuples(_paths(), _accounts, _costs, _entries, _delays))
+    def make(case: Case) -> None:
+        paths, rules, costs, entry, delay = case
+        fast = simulate(paths, rules, costs, entry=entry, delay_candles=delay)
+        made.append((fast, case))
+
+    make()
+    return made
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_a_changed_rule_is_noticed(mutant: Mutant, cases: list[tuple[Simulation, Case]]) -> None:
+    """One rule of the slow account is another: on some random case the two differ."""
+    account = slow_account_of(mutant)
+    assert any(_differs(fast, account(*case).run()) for fast, case in cases)
+
+
+def test_an_unchanged_rule_is_no_difference(cases: list[tuple[Simulation, Case]]) -> None:
+    rule = MUTANTS[0]
+    account = slow_account_of(replace(rule, new=rule.old))
+    assert not any(_differs(fast, account(*case).run()) for fast, case in cases[:30])
+
+
+def _differs(fast: Simulation, slow: SlowAccount) -> bool:
+    try:
+        _same(fast, slow)
+    except AssertionError:
+        return True
+    return False
+
+
+def _same(fast: Simulation, slow: SlowAccount) -> None:
     assert _outcomes(fast) == slow.outcomes
     assert _halts(fast) == slow.halts
     _same_trades(fast, slow)
@@ -175,10 +230,6 @@ def test_the_engine_trades_as_the_rules_do(
     np.testing.assert_allclose(
         fast.exposure, [float(e) for e in slow.exposure], rtol=MONEY, atol=MONEY
     )
-    for code in sorted(set(slow.outcomes.values())):
-        event(f"outcome {code}")
-    for reason in sorted({trade.reason for trade in slow.trades}):
-        event(f"end {reason}")
 
 
 def _same_trades(fast: Simulation, slow: SlowAccount) -> None:
