@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trading_assets.errors import SettingsError, TradingAssetsError
-from trading_assets.settings import Settings, load_settings
+from trading_assets.settings import ProfileName, Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,38 @@ def _analysis_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _tune(settings: Settings, chosen: argparse.Namespace) -> int:
+    from trading_assets.commands.tune import tune_profile
+
+    return tune_profile(
+        settings,
+        say,
+        name=ProfileName(chosen.profile),
+        markets=chosen.market,
+        trials=chosen.trials,
+        folder=chosen.candles,
+    )
+
+
+def _tune_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--profile", choices=[name.value for name in ProfileName], default="swing", help="(swing)"
+    )
+    command.add_argument(
+        "--market",
+        action="append",
+        metavar="KRW-BTC",
+        help="may be repeated; without it, all of MARKETS in one account",
+    )
+    command.add_argument("--trials", type=_at_least_one, default=50, help="settings to try (50)")
+    command.add_argument(
+        "--candles",
+        type=Path,
+        metavar="FOLDER",
+        help="recorded candles (<market>-60m.parquet); without it, the world's own",
+    )
+
+
 def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -265,6 +297,12 @@ COMMANDS = (
         "check that none of them depends on how far back is read",
         _recursion,
         _analysis_options,
+    ),
+    Command(
+        "tune",
+        "search better settings of a profile in its training time; changes nothing",
+        _tune,
+        _tune_options,
     ),
     Command(
         "paper-exchange",

@@ -55,7 +55,7 @@ if [ ! -e $venv ]; then
 fi
 
 install() { # the arguments: the installer
-    "$@" --quiet -c constraints.txt -e '.[dev,bench]'
+    "$@" --quiet -c constraints.txt -e '.[dev,bench,tuning]'
 }
 
 uv="$(grep '^uv==' constraints.txt)"
