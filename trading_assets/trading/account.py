@@ -35,17 +35,26 @@ class LedgerView:
 class AccountView:
     """The account beside the ledger, at one moment.
 
-    settled: no order was live and nothing was booked meanwhile, so every difference is real.
-    outside: KRW that the ledger does not explain. available: free KRW. missing: what the account
-    lacks against the ledger, None when nothing; markets with a live order are not judged.
+    steady: nothing was booked meanwhile. outside_krw: KRW that the ledger does not explain.
+    available: free KRW. missing: what the account lacks against the ledger, None when nothing;
+    markets with a live order are not judged.
     """
 
-    settled: bool
+    steady: bool
     outside_krw: Decimal
     available: Decimal
     missing: str | None
     totals: Mapping[str, Decimal]
     ledger: LedgerView
+
+    @property
+    def settled(self) -> bool:
+        """Whether no order was live and nothing was booked meanwhile: every difference is real."""
+        return self.steady and not self.ledger.live_orders
+
+    def settled_but_for(self, identifier: str) -> bool:
+        """The same, whatever the order of this name does."""
+        return self.steady and all(name == identifier for _, name in self.ledger.live_orders)
 
     def outside(self, market: str) -> Outside:
         """What the account has besides the ledger, KRW and the coin of `market`."""
@@ -64,18 +73,13 @@ def view_account(floor: Floor) -> AccountView:
         after = _ledger_view(connection)
     totals = {b.currency: b.total for b in balances}
     return AccountView(
-        settled=before == after and not after.live_orders,
+        steady=before == after,
         outside_krw=EXACT.subtract(totals.get("KRW", NOTHING), after.quote),
         available=_free_krw(balances),
         missing=_missing(after, totals) if before == after else None,
         totals=totals,
         ledger=after,
     )
-
-
-def outside_now(floor: Floor, market: str) -> Outside:
-    """What the account has besides the ledger now. Raises the errors of asking."""
-    return view_account(floor).outside(market)
 
 
 def _ledger_view(connection: Connection) -> LedgerView:

@@ -28,7 +28,7 @@ from trading_assets.errors import (
 )
 from trading_assets.exchange.model import Order
 from trading_assets.trading import booking, halts, leases, records
-from trading_assets.trading.account import outside_now
+from trading_assets.trading.account import view_account
 from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.records import Intent
@@ -40,6 +40,7 @@ NO_NEWS = (TryAgain, BadData, CredentialsRefused, IpBlocked)
 LEDGER_MISMATCH = "ledger_mismatch"
 _ALERT_AFTER = 3  # troubles in a row
 _CANCEL_AFTER = timedelta(seconds=10)
+_OTHERS_SETTLE_IN = 3  # times what an order needs to be lost
 _CLOCKS_APART = timedelta(minutes=10)  # what the exchange's clock may differ from ours, at most
 
 
@@ -203,9 +204,13 @@ class OrderDesk:
         if self._is_listed(intent, now):
             return intent
         with self._floor.step("read the account"):
-            outside = outside_now(self._floor, intent.market)
+            account = view_account(self._floor)
+        outside = account.outside(intent.market)
         if (intent.quote_outside, intent.base_outside) != (outside.quote, outside.base):
-            self._tell_stuck(intent)
+            # What another order has done and nobody has booked yet passes by itself.
+            alone = account.settled_but_for(intent.identifier)
+            if alone or now - intent.unknown_since >= lost_after * _OTHERS_SETTLE_IN:
+                self._tell_stuck(intent)
             return intent
         with self._floor.step("mark the order burnt"):
             return booking.mark_burnt(

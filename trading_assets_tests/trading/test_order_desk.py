@@ -154,6 +154,34 @@ def test_an_order_stays_unknown_while_the_account_differs(
     assert "order_stuck" in alert_kinds(books_engine)
 
 
+@pytest.mark.parametrize("minutes", [2, 5])
+def test_money_that_another_markets_order_may_have_moved_is_told_only_when_it_stays(
+    desk: OrderDesk,
+    exchange: FakeExchange,
+    order: Intent,
+    books_engine: Engine,
+    minutes: int,
+) -> None:
+    """The other order has traded and is booked after so many minutes; it may take three."""
+    exchange.outcomes = [(False, TIMEOUT), (False, DuplicatedIdentifier("duplicated"))]
+    other = lease_of(books_engine, "KRW-ETH", "run-2")
+    entry = entered(books_engine, other, signal_id=2)
+    exchange.totals["KRW"] -= 10_000
+    back = NOW + timedelta(minutes=minutes)
+    sleep = exchange.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if exchange.clock.now() >= back:
+            exchange.totals["KRW"] = Decimal(1_000_000)
+
+    exchange.clock.sleep = slept  # type: ignore[method-assign]
+    assert looked_up(books_engine, entry).state.is_live
+    assert desk.settle(order.identifier).state is IntentState.BURNT
+    assert exchange.clock.now() >= back
+    assert ("order_stuck" in alert_kinds(books_engine)) == (minutes > 3)
+
+
 def test_a_refused_order_is_rejected_and_not_sent_again(
     desk: OrderDesk, exchange: FakeExchange, order: Intent
 ) -> None:
