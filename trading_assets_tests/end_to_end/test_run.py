@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from trading_assets.commands.ports import free_ports
 from trading_assets.database import open_database, read, signals
 from trading_assets.settings import load_settings
-from trading_assets.world import world_of
+from trading_assets.world import World, world_of
 from trading_assets_tests.conftest import MakeExchange
 
 pytestmark = [
@@ -26,6 +26,8 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc"),
 ]
 REACH_SIGNALS_SECONDS = 420
+ACCESS_KEY = "acc3ss-key-of-this-run-alone-0123456789"
+SECRET_KEY = "s3cret-key-of-this-run-alone-0123456789-0123456789"
 
 
 @pytest.fixture
@@ -40,6 +42,8 @@ def small_world(isolated_settings: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         "DAGSTER_PORT": str(dagster),
         "MLFLOW_PORT": str(mlflow),
         "PAPER_EXCHANGE_PORT": str(exchange),
+        "UPBIT_ACCESS_KEY": ACCESS_KEY,
+        "UPBIT_SECRET_KEY": SECRET_KEY,
         "HOME": str(isolated_settings),
     }.items():
         monkeypatch.setenv(name, value)
@@ -159,3 +163,18 @@ def test_run_reaches_signals_and_ctrl_c_leaves_no_process(
     assert running.interrupt() == 0
     assert running.printed[-1] == "stopped, nothing is left running"
     assert processes_of(small_world) == []
+    check_no_secret_is_written(small_world, world_of(settings), running.printed)
+
+
+def check_no_secret_is_written(home: Path, world: World, printed: list[str]) -> None:
+    """Not a line, log, run, event, parameter, tag or artifact of the start holds a key."""
+    files = [path for path in home.rglob("*") if path.is_file()]
+    written = {path: path.read_bytes() for path in files}
+    # There was something to search: servers' logs, Dagster's runs and events, MLflow's.
+    assert any(path.is_relative_to(world.run / "logs") and data for path, data in written.items())
+    assert any(path.is_relative_to(world.dagster_home / "history") for path in files)
+    assert any(path.is_relative_to(world.mlflow_artifacts) for path in files)
+    assert (world.mlruns / "mlflow.db") in files
+    written[Path("printed")] = "\n".join(printed).encode()
+    for secret in (ACCESS_KEY, SECRET_KEY):
+        assert [path for path, data in written.items() if secret.encode() in data] == []
