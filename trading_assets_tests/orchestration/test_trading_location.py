@@ -127,7 +127,8 @@ def test_trading_acts_by_default_and_looks_around_every_hour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("takeovers", "seconds"), [(0, 0), (1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (99, 60)]
+    ("takeovers", "seconds"),
+    [(0, 0), (1, 5), (2, 10), (3, 20), (4, 20), (9, 20), (10, 60), (99, 60)],
 )
 def test_takeovers_that_fail_are_repeated_ever_more_slowly(takeovers: int, seconds: int) -> None:
     assert pause_before(takeovers) == timedelta(seconds=seconds)

@@ -24,6 +24,7 @@ _TAKEOVER_STARTS_WITHIN = timedelta(seconds=60)
 TAKEOVERS_COUNTED = timedelta(minutes=10)
 # One that lasted so long did hold: its death is not a failure to take over.
 _HELD_AFTER = timedelta(seconds=20)
+_HOPELESS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,10 @@ def may_take_over(lost_token: int, earlier: Sequence[Takeover], now: datetime) -
 def pause_before(takeovers: int) -> timedelta:
     """How long after the last takeover of a market the next may begin.
 
-    takeovers: that ended soon after they began, one after the other. One that fails again and again
-    is started ever more slowly, at least once a minute.
+    takeovers: that ended soon after they began, one after the other. Bad luck is followed within 20
+    s, or a guard would be missed for longer than a takeover may take; what fails for minutes is
+    started once a minute.
     """
-    return timedelta(seconds=0 if takeovers == 0 else min(60, 5 * 2 ** (takeovers - 1)))
+    if takeovers < _HOPELESS:
+        return timedelta(seconds=0 if takeovers == 0 else min(20, 5 * 2 ** (takeovers - 1)))
+    return timedelta(minutes=1)
