@@ -1,8 +1,10 @@
 """What importing each code location costs, in units of `import dagster`.
 
 CPU seconds (user + system) of fresh interpreters, medians; the interpreter's own start is taken
-off. A trade process is: import the trading location, import upbit-sdk as the function that builds
-the client does, and get one answer from a server on this machine.
+off. A trade process is the body of the job `trade` on an empty ledger, from the import of the
+trading location to the answer of its first request (the account's balances), which is a refusal:
+all that the job imports until then (SQLAlchemy, the ledger, upbit-sdk) and what it does. Dagster's
+own work of starting a run is not in it.
 
 Run: python benchmarks/import_time.py [--repeats 7]
 Goals: trading <= 1.3, a trade process up to its first request <= 1.8.
@@ -10,34 +12,56 @@ Goals: trading <= 1.3, a trade process up to its first request <= 1.8.
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from statistics import median
+
+from trading_assets.database import connect, prepare
+from trading_assets.world import World
 
 GOALS = {"trading location": 1.3, "trade process up to its first request": 1.8}
 
 FIRST_REQUEST = """
-import trading_assets.orchestration.trading
-def ask(url):
-    from upbit import Upbit
-    return Upbit(base_url=url, max_retries=0, timeout=5.0).trading_pairs.list()
-assert ask({url!r})[0].market == "KRW-BTC"
+import trading_assets.orchestration.trading as trading
+from trading_assets.orchestration.trading.jobs import TradeConfig, hold_trade
+from trading_assets.settings import load_settings
+from trading_assets.clock import SystemClock
+def run(url, ledger):
+    from trading_assets.database import connect
+    from trading_assets.errors import CredentialsRefused
+    from trading_assets.trading.floor import floor_of
+    settings = load_settings({{"exchange_url": url}})
+    engine, clock = connect(ledger), SystemClock()
+    class context:
+        run_id = "benchmark"
+        class log: info = staticmethod(print)
+        log_event = staticmethod(print)
+        class resources: pass
+    context.resources.database, context.resources.clock = engine, clock
+    context.resources.open_floor = lambda tell: floor_of(settings, engine, clock, tell=tell)
+    try:
+        hold_trade.compute_fn.decorated_fn(context, TradeConfig(market="KRW-BTC", signal_id=1))
+    except CredentialsRefused:
+        return
+    raise AssertionError("the first request was not refused")
+run({url!r}, {ledger!r})
 """
 
 
 class _Answer(BaseHTTPRequestHandler):
-    """Answers every request with one market, as /v1/market/all does."""
+    """Refuses every request, as /v1/accounts does an expired key."""
 
     def do_GET(self) -> None:
-        body = json.dumps(
-            [{"market": "KRW-BTC", "korean_name": "비트코인", "english_name": "Bitcoin"}]
-        ).encode()
-        self.send_response(200)
+        body = json.dumps({"error": {"name": "expired_access_key", "message": "no"}}).encode()
+        self.send_response(401)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -82,13 +106,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
-    with local_server() as url:
+    with local_server() as url, tempfile.TemporaryDirectory() as home:
+        os.environ["TRADING_ASSETS_HOME"] = home
+        ledger = f"sqlite:///{home}/ledger.sqlite"
+        engine = connect(ledger)
+        prepare(engine, World("sandbox-benchmark", Path(home), Path(home)))
+        engine.dispose()
         taken = measure(
             {
                 "bare interpreter": "pass",
                 "import dagster": "import dagster",
                 "trading location": "import trading_assets.orchestration.trading",
-                "trade process up to its first request": FIRST_REQUEST.format(url=url),
+                "trade process up to its first request": FIRST_REQUEST.format(
+                    url=url, ledger=ledger
+                ),
                 "research location": "import trading_assets.orchestration.research",
             },
             repeats,

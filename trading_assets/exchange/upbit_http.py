@@ -10,9 +10,15 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-import httpx
-import upbit
 from pydantic import SecretStr
+
+from trading_assets.exchange.light_imports import without
+
+# A takeover waits for this import. Both parts are optional where they are imported: the transport
+# of the SDK's asynchronous client, and httpx's command line with its colours.
+with without("httpx_aiohttp", "httpx._main"):
+    import httpx
+    import upbit
 
 from trading_assets.clock import Clock
 from trading_assets.errors import SettingsError

@@ -95,6 +95,17 @@ def test_a_tick_of_the_trading_sensor_loads_no_heavy_library() -> None:
     assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
 
 
+def test_a_trades_client_loads_no_part_of_its_libraries_that_it_never_uses() -> None:
+    loaded = _loaded_by("import trading_assets.exchange.upbit_http")
+    assert {"httpx", "upbit"} <= loaded
+    assert loaded.isdisjoint({"aiohttp", "httpx_aiohttp", "rich", "pygments"})
+
+
+def test_what_was_left_out_of_an_import_can_be_imported_afterwards() -> None:
+    loaded = _loaded_by("import trading_assets.exchange.upbit_http, httpx_aiohttp, httpx._main")
+    assert {"aiohttp", "httpx_aiohttp", "rich"} <= loaded
+
+
 def test_a_trade_run_waits_for_no_place_and_says_what_terminate_does() -> None:
     job = defs.resolve_job_def("trade")
     assert job.tags == {"dagster/max_retries": "0"}
