@@ -104,6 +104,8 @@ def _line(number: int, trial: Trial, now: Knobs, profile: str) -> str:
 
 
 def _numbers(trial: Trial) -> str:
+    if not trial.trades:
+        return "no trades"
     judged = "" if trial.score != WORTHLESS else ", too few trades to judge"
     earned = f"{trial.net_bp:+.1f} bp net, Sharpe ratio {trial.sharpe:.2f}"
     return f"{trial.trades} trades, {earned}{judged}"

@@ -184,6 +184,8 @@ def test_the_report_says_what_to_set_and_how_much_of_it_is_luck(settings: Settin
     assert "not told from luck" in text
     sure = "\n".join(report_lines(replace(made, deflated=replace(lucky, probability=0.95))))
     assert "not told from luck" not in sure
+    silent = replace(better, trades=0, net_bp=float("nan"), sharpe=float("nan"))
+    assert "best: no trades" in report_lines(replace(made, trials=(now, silent)))
     best = "\n".join(report_lines(replace(made, best=0)))
     assert "keep the present settings" in best
 
