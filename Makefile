@@ -6,7 +6,7 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
-.PHONY: help environment setup run test test-deep check format bench materialize paper-exchange \
+.PHONY: help environment setup run test test-deep soak check format bench materialize paper-exchange \
 	status doctor clean clean-worlds
 
 help: ## show this list
@@ -28,6 +28,9 @@ test: environment ## run the tests (ARGS="..." goes to pytest)
 
 test-deep: environment ## run every test, those that take many minutes too
 	@HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+soak: environment ## trade for SOAK_SECONDS=600 amid random faults and kills, then compare all books
+	@$(BIN)/python -m trading_assets_tests.trading.soak
 
 check: environment ## lint, format check, types, import rules
 	@$(BIN)/ruff check .
