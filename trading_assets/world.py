@@ -18,6 +18,9 @@ from trading_assets.settings import Settings, TradingMode
 # The paper exchange names its world in every answer; Upbit sends no such header.
 WORLD_HEADER = "Paper-World"
 _MARKER = "WORLD"
+# Counted up when the synthetic market gives other prices for the same parameters: a world made
+# before keeps its candles and models, and a new start makes another world.
+SYNTHETIC_GENERATION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +118,9 @@ def _name(settings: Settings) -> str:
     if settings.recorded is not None:
         folder = settings.under_root(settings.recorded).resolve().name
         return f"recorded-{folder}-{settings.recorded_interval_minutes}m"
-    parameters = json.dumps(settings.synthetic.model_dump(mode="json"), sort_keys=True)
-    return f"sandbox-{hashlib.sha256(parameters.encode()).hexdigest()[:8]}"
+    parameters = settings.synthetic.model_dump(mode="json") | {"generation": SYNTHETIC_GENERATION}
+    text = json.dumps(parameters, sort_keys=True)
+    return f"sandbox-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def claim(folder: Path, world: str) -> None:

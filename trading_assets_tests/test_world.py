@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from trading_assets import world
 from trading_assets.errors import WrongWorld
 from trading_assets.settings import load_settings
 from trading_assets.world import claim, world_of
@@ -22,6 +23,12 @@ def test_a_sandbox_is_named_by_its_parameters() -> None:
     assert first == world_of(load_settings()).name
     assert first != world_of(load_settings({"synthetic": {"seed": 8}})).name
     assert first != world_of(load_settings({"synthetic": {"edge": "0"}})).name
+
+
+def test_another_generator_of_prices_is_another_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = world_of(load_settings()).name
+    monkeypatch.setattr(world, "SYNTHETIC_GENERATION", world.SYNTHETIC_GENERATION + 1)
+    assert world_of(load_settings()).name != before
 
 
 def test_what_does_not_change_prices_does_not_change_the_sandbox() -> None:
@@ -46,22 +53,22 @@ def test_prices_of_another_upstream_are_not_the_world_of_upbits() -> None:
 
 
 def test_everything_of_a_world_lies_in_its_own_folders(tmp_path: Path) -> None:
-    world = world_of(load_settings({"trading_mode": "paper"}))
-    assert world.data == tmp_path / "data" / "paper"
-    assert world.mlruns == tmp_path / "mlruns" / "paper"
+    paper = world_of(load_settings({"trading_mode": "paper"}))
+    assert paper.data == tmp_path / "data" / "paper"
+    assert paper.mlruns == tmp_path / "mlruns" / "paper"
     for folder in (
-        world.candles,
-        world.assets,
-        world.champions,
-        world.models,
-        world.dagster_home,
-        world.database.parent,
-        world.exchange,
-        world.run,
+        paper.candles,
+        paper.assets,
+        paper.champions,
+        paper.models,
+        paper.dagster_home,
+        paper.database.parent,
+        paper.exchange,
+        paper.run,
     ):
-        assert folder.is_relative_to(world.data)
-    assert world.mlflow_uri == f"sqlite:///{tmp_path}/mlruns/paper/mlflow.db"
-    assert world.mlflow_artifacts.is_relative_to(world.mlruns)
+        assert folder.is_relative_to(paper.data)
+    assert paper.mlflow_uri == f"sqlite:///{tmp_path}/mlruns/paper/mlflow.db"
+    assert paper.mlflow_artifacts.is_relative_to(paper.mlruns)
 
 
 def test_a_folder_is_claimed_once_and_refuses_another_world(tmp_path: Path) -> None:

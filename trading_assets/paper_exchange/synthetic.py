@@ -4,19 +4,23 @@ Base candles of 5 minutes from a fixed epoch, made in blocks of 32 days whose ra
 from a counter-based generator keyed by (seed, market, block); what one block hands to the next are
 the states of linear recursions, so every process computes the same history, whatever it was asked
 first and whenever it was started. Finer prices are bridges inside the candles (`inside.py`).
+Whoever changes what the same parameters give counts up `world.SYNTHETIC_GENERATION`.
 
 The model, per step of 5 minutes:
 
-    u   = z + edge (k1 m1 + k2 m2)        standardised return; z has variance 1
-    m_i = l_i m_i + c_i u                 EWM of past u, half-lives of 45 minutes and 12 hours
-    r   = sigma u,  sigma = base x season x exp(h - var h)
+    b   = 1 while the market stands at the place that is being bought, else 0
+    r   = sigma z + edge k sqrt(base sigma) (b - 1/4)       z has variance 1
+    sigma = base x season x exp(h - var h)
     h   = slow and fast autoregressions, in part common to all markets (clustered volatility)
-    x   = rho x + r                       log price around the market's level
+    x   = rho x + r                                         log price around the market's level
 
-z is the common factor, the market's own noise and rare jumps. The only predictability is the drift
-`edge (k1 m1 + k2 m2)`: momentum over an hour or so, a weak reversal over half a day. (The
-pull of `rho` to the level, a half-life of 200 days, keeps prices at realistic levels for years; at
-12 hours it explains about a thousandth of a return's variance, no scale-free feature sees it.)
+z is the common factor, the market's own noise and rare jumps. The only predictability is the
+*rotation*: money buys one of four places at a time and moves to another with probability 1/5 a
+step. The market there rises, the others fall a little (over the four it adds up to nothing), and
+its volume is several times its usual: what a model can see of it. The drift grows with the root of
+the volatility, so that calm hours are not much easier to trade than wild ones. (The pull of `rho`
+to the level, a half-life of 200 days, keeps prices at realistic levels for years; at 12 hours it
+explains about a thousandth of a return's variance, no scale-free feature sees it.)
 """
 
 import threading
@@ -52,9 +56,9 @@ _BLOCK_DAYS = 32
 _BLOCK_STEPS = _BLOCK_DAYS * 1440 // STEP_MINUTES
 _STEPS_A_DAY = 1440 // STEP_MINUTES
 
-# 30-minute standard deviation of about 60 bp over six steps (the momentum adds some).
-_SIGMA = 0.0058 / np.sqrt(6)
-_FACTOR_SHARE = 0.5  # of the variance of z
+# 30-minute standard deviation of about 60 bp over six steps (the rotation makes it 66).
+_SIGMA = 0.0059 / np.sqrt(6)
+_FACTOR_SHARE = 0.68  # of the variance of z
 _JUMPS_A_DAY = 0.6
 _COMMON_JUMPS_A_DAY = 0.15
 _JUMP_SIZE = 6.0  # standard deviation, in steps' standard deviations
@@ -65,14 +69,16 @@ def _decay(half_life_steps: float) -> float:
     return float(0.5 ** (1.0 / half_life_steps))
 
 
-# Momentum over 45 minutes, a weak reversal over half a day: (half-life in steps, weight).
-_MEMORIES = ((9.0, 0.078), (144.0, -0.006))
-_LAMBDA = np.array([_decay(half_life) for half_life, _ in _MEMORIES])
-_GAIN = np.sqrt(1 - _LAMBDA**2)  # so that each m has variance 1 when the edge is 0
-_WEIGHT = np.array([weight for _, weight in _MEMORIES])
+# The rotation: one of _PLACES is being bought, and each step it may be another's turn.
+_PLACES = 4
+_MOVES = 1 / 5  # chance of a move a step: a market is bought for 25 minutes on average
+_STAYS = 1 - _MOVES * _PLACES / (_PLACES - 1)  # decay of what is known of the place, a step
+_DRIFT = 0.69  # of a bought market, in sqrt(base sigma)
+_BOUGHT_LOG_VOLUME = 2.0
+_MEAN_LOG_VOLUME = 1.1  # log of the mean of all that makes the volume, so that it has its level
 
 # Log-volatility: (half-life in steps, standard deviation, whether all markets share it).
-_VOLATILITIES = ((432.0, 0.30, True), (288.0, 0.22, False), (12.0, 0.15, False))
+_VOLATILITIES = ((432.0, 0.24, True), (288.0, 0.19, False), (12.0, 0.17, False))
 _LOG_VOLATILITY_VARIANCE = sum(sd**2 for _, sd, _ in _VOLATILITIES)
 
 
@@ -81,7 +87,7 @@ class SyntheticParameters:
     """What may be chosen about the synthetic market.
 
     edge: strength of the planted predictability, 1 the default, 0 none. volatility: 1 is a
-    30-minute standard deviation of about 60 bp.
+    30-minute standard deviation of about 66 bp.
     """
 
     seed: int = 7
@@ -144,11 +150,10 @@ class Oracle:
 
 @dataclass(slots=True)
 class _State:
-    """What one block hands to the next: the states of the linear filters."""
+    """What one block hands to the next: the place that is bought, the states of the filters."""
 
+    place: int
     volatility: list[FloatArray]
-    momentum: FloatArray
-    memory: list[FloatArray]
     price: FloatArray
     volume: FloatArray
     last_log_price: float = 0.0
@@ -158,15 +163,16 @@ class _State:
 class _Path:
     """One block without its candles, per step (n,): what the recursions give.
 
-    before, after: log price over the market's level. memory: shape (2, n), after the step.
+    before, after: log price over the market's level. bought: 1 in a step in which the market is
+    bought, else 0.
     """
 
     before: FloatArray
     after: FloatArray
     sigma: FloatArray
     h: FloatArray
-    u: FloatArray
-    memory: FloatArray
+    z: FloatArray
+    bought: FloatArray
     log_volume: FloatArray
 
 
@@ -185,8 +191,9 @@ class SyntheticMarkets(Markets):
         self._edge = float(parameters.edge)
         self._sigma = _SIGMA * float(parameters.volatility)
         self._characters = {m: character(parameters.seed, m) for m in markets}
+        self._places = {m: _place(parameters.seed, m) for m in markets}
         # The state before each block, as far as it has been needed; a block is made from its own.
-        self._states = {m: [_fresh_state()] for m in markets}
+        self._states = {m: [_fresh_state(parameters.seed)] for m in markets}
         self._lock = threading.Lock()
         # About 0.8 MB each; 4 markets have 30 each by the end of 2026, 200 need their newest.
         self._blocks = lru_cache(maxsize=512)(self._make_block)
@@ -210,16 +217,21 @@ class SyntheticMarkets(Markets):
             return Oracle(np.empty(0), np.empty(0))
         if rest.any() or rows.min() < 1:
             raise ValueError("oracle times must be ends of 5-minute candles after the epoch")
-        memory, sigma = np.empty((len(_MEMORIES), len(rows))), np.empty(len(rows))
+        bought, sigma = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
         blocks, places = np.divmod(rows - 1, _BLOCK_STEPS)
         for number in np.unique(blocks).tolist():
             here = blocks == number
             path = self._blocks(market, number)[1]
-            memory[:, here] = path.memory[:, places[here]]
+            bought[here] = path.bought[places[here]]
             sigma[here] = path.sigma[places[here]]
         steps = round(horizon / timedelta(minutes=STEP_MINUTES))
-        gain, spread = _prediction(self._edge, steps)
-        return Oracle(expected=sigma * (gain @ memory), sigma=sigma * spread)
+        mean, variance = (known[bought] for known in _drift_to_come(steps))
+        drift = self._drift(sigma)
+        return Oracle(drift * mean, np.sqrt(steps * sigma**2 + drift**2 * variance))
+
+    def _drift(self, sigma: FloatArray) -> FloatArray:
+        """Log return of a step that a market gains by being bought, at a volatility of `sigma`."""
+        return np.asarray(self._edge * _DRIFT * np.sqrt(self._sigma * sigma))
 
     # --- generation ---------------------------------------------------------------------------
 
@@ -245,12 +257,12 @@ class SyntheticMarkets(Markets):
         z = _innovations(common, own)
         h = _log_volatility(common, own, state)
         sigma = self._sigma * _season() * np.exp(h - _LOG_VOLATILITY_VARIANCE)
-        u = _standardised_returns(z, self._edge, state)
-        memory = _memory(u, state)
-        after = _log_price(sigma * u, state)
+        rotation = _generator(self.parameters.seed, "rotation", number)
+        bought = (_bought_places(rotation, state) == self._places[market]).astype(np.float64)
+        after = _log_price(sigma * z + self._drift(sigma) * (bought - 1 / _PLACES), state)
         before = np.concatenate(([state.last_log_price], after[:-1]))
         state.last_log_price = float(after[-1])
-        return _Path(before, after, sigma, h, u, memory, _slow_volume(own, state))
+        return _Path(before, after, sigma, h, z, bought, _slow_volume(own, state))
 
     def _candles(self, market: str, number: int, path: _Path) -> Candles:
         rng = _generator(self.parameters.seed, f"{market} candles", number)
@@ -272,14 +284,20 @@ class SyntheticMarkets(Markets):
         return Candles(open_ms, o, hi, lo, c, volume, value, last).where(traded)
 
 
-def _fresh_state() -> _State:
+def _fresh_state(seed: int) -> _State:
     return _State(
+        place=seed_key(seed, "first place") % _PLACES,
         volatility=[np.zeros(1) for _ in _VOLATILITIES],
-        momentum=np.zeros(2),
-        memory=[np.zeros(1) for _ in _MEMORIES],
         price=np.zeros(1),
         volume=np.zeros(1),
     )
+
+
+def _place(seed: int, market: str) -> int:
+    """Where a market stands: the four default markets apart, any other where its name puts it."""
+    if market in _CHARACTERS:
+        return list(_CHARACTERS).index(market) % _PLACES
+    return seed_key(seed, market, "place") % _PLACES
 
 
 def _generator(seed: int, name: str, block: int) -> np.random.Generator:
@@ -322,25 +340,31 @@ def _log_volatility(
 
 
 def _season() -> FloatArray:
-    """Volatility by the hour of the day: 20 % more around 14:00 UTC, mean square 1."""
+    """Volatility by the hour of the day: 15 % more around 14:00 UTC, mean square 1."""
     hour = np.arange(_BLOCK_STEPS) * STEP_MINUTES / 60
-    return np.asarray((1 + 0.2 * np.cos(2 * np.pi * (hour - 14) / 24)) / np.sqrt(1.02))
+    return np.asarray((1 + 0.15 * np.cos(2 * np.pi * (hour - 14) / 24)) / np.sqrt(1.01125))
 
 
-def _standardised_returns(z: FloatArray, edge: float, state: _State) -> FloatArray:
-    """u from z: the recursion u = z + edge k.m, m = l m + c u, solved as one linear filter."""
-    (l1, l2), (g1, g2) = _LAMBDA, edge * _WEIGHT * _GAIN
-    without = np.array([1.0, -(l1 + l2), l1 * l2])
-    drift = np.array([0.0, g1 + g2, -(g1 * l2 + g2 * l1)])
-    u, state.momentum = _filtered(without, without - drift, z, state.momentum)
-    return u
+def _bought_places(rng: np.random.Generator, state: _State) -> NDArray[np.int64]:
+    """The place that is bought in each step: it stays, or moves to one of the others."""
+    moves = rng.random(_BLOCK_STEPS) < _MOVES
+    by = rng.integers(1, _PLACES, _BLOCK_STEPS)
+    places = (state.place + np.cumsum(np.where(moves, by, 0))) % _PLACES
+    state.place = int(places[-1])
+    return places
 
 
-def _memory(u: FloatArray, state: _State) -> FloatArray:
-    rows = np.empty((len(_MEMORIES), len(u)))
-    for i, (decay, gain) in enumerate(zip(_LAMBDA, _GAIN, strict=True)):
-        rows[i], state.memory[i] = _filtered([gain], [1.0, -decay], u, state.memory[i])
-    return rows
+def _drift_to_come(steps: int) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of the sum of b - 1/4 over the next `steps`, each for b = 0 and 1 now."""
+    share = 1 / _PLACES
+    far = np.array([-share, 1 - share])
+    fading = _STAYS ** np.arange(1, steps + 1)
+    there = share + far[:, None] * fading  # (2, steps): the chance to be bought then
+    squares = there * (1 - share) ** 2 + (1 - there) * share**2
+    # Of two steps, the later one's mean given the earlier one is that one's own, faded.
+    after = np.array([fading[: steps - k].sum() for k in range(1, steps + 1)])
+    mean = far * fading.sum()
+    return mean, (squares * (1 + 2 * after)).sum(axis=1) - mean**2
 
 
 def _log_price(returns: FloatArray, state: _State) -> FloatArray:
@@ -365,29 +389,16 @@ def _extremes(
 
 
 def _slow_volume(rng: np.random.Generator, state: _State) -> FloatArray:
-    """The persistent part of log volume: standard deviation 0.5, half-life two hours."""
+    """The persistent part of log volume: standard deviation 0.15, half-life two hours."""
     decay = _decay(24)
-    shock = rng.standard_normal(_BLOCK_STEPS) * 0.5 * np.sqrt(1 - decay**2)
+    shock = rng.standard_normal(_BLOCK_STEPS) * 0.15 * np.sqrt(1 - decay**2)
     slow, state.volume = _filtered([1.0], [1.0, -decay], shock, state.volume)
     return slow
 
 
 def _volume(typical: float, path: _Path, rng: np.random.Generator) -> FloatArray:
-    """Coins traded: lognormal, persistent, larger when prices move."""
-    fast = 0.4 * rng.standard_normal(_BLOCK_STEPS)
-    log_volume = path.log_volume + fast + path.h + 0.3 * np.minimum(np.abs(path.u), 5.0)
-    return np.asarray(np.round(typical * np.exp(log_volume - 0.24), 8))
-
-
-def _prediction(edge: float, steps: int) -> tuple[FloatArray, float]:
-    """Weights of the memories in the expected sum of u over `steps`, and that sum's deviation."""
-    k = edge * _WEIGHT
-    transition = np.diag(_LAMBDA) + np.outer(_GAIN, k)
-    gain, variance = np.zeros(2), 0.0
-    power = np.eye(2)
-    for _ in range(steps):
-        # A shock with `steps` minus j to go adds 1 + (what it makes the drift add later).
-        variance += (1.0 + float(gain @ _GAIN)) ** 2
-        gain = gain + k @ power
-        power = power @ transition
-    return gain, float(np.sqrt(variance))
+    """Coins traded: lognormal, several times as many while bought, more when prices move."""
+    noise = path.log_volume + 0.25 * rng.standard_normal(_BLOCK_STEPS)
+    moved = 0.5 * path.h + 0.1 * np.minimum(np.abs(path.z), 5.0)
+    log_volume = noise + moved + _BOUGHT_LOG_VOLUME * path.bought
+    return np.asarray(np.round(typical * np.exp(log_volume - _MEAN_LOG_VOLUME), 8))

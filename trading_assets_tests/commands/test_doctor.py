@@ -58,7 +58,7 @@ def test_a_prepared_world_without_servers_warns_but_does_not_fail() -> None:
     prepared(settings)
     said: list[str] = []
     assert doctor.doctor(settings, NOW, said.append) == 0
-    assert "OK    database: prepared for the world sandbox-1854611e" in said
+    assert "OK    database: prepared for the world sandbox-f0704435" in said
     assert any(line.startswith("WARN  Dagster daemon: Dagster does not run") for line in said)
     assert any(line.startswith("WARN  signal KRW-BTC scalp: none yet") for line in said)
 

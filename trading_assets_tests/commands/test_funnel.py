@@ -28,7 +28,7 @@ def test_every_signal_of_a_day_and_a_week_is_accounted_for() -> None:
     held(engine, today[0], NOW - 6 * HOUR, None)
 
     assert funnel(world.settings, NOW).splitlines() == [
-        "world sandbox-1854611e, SYNTHETIC prices, traded profile swing",
+        "world sandbox-f0704435, SYNTHETIC prices, traded profile swing",
         "                   24 h     7 d",
         "signals               8       9  of the traded profile, one a market and candle",
         "judged                7       8  a model was asked",

@@ -30,7 +30,7 @@ from trading_assets_tests.signals.said import HOUR, NEWEST, NOW, bought, ended, 
 TWO = ("KRW-BTC", "KRW-ETH")
 # The lines of a healthy world of two markets; a test replaces what is different in its own.
 HEALTHY = {
-    "world": "world sandbox-1854611e, SYNTHETIC prices, traded profile swing",
+    "world": "world sandbox-f0704435, SYNTHETIC prices, traded profile swing",
     "summary": "2026-01-05 12:00 UTC, last 21 h: 0 BUY, 42 HOLD, 0 SELL; last BUY not in 21 h, "
     "last trade never",
     "data": "OK    data      since the newest close: BTC 10 s, ETH 10 s",

@@ -1,7 +1,7 @@
 """The user's story is caught on day one: each check fails by its name and in its own sentence.
 
 On the synthetic market without any edge, where every claim of skill is false, and on the real
-hourly candles beside the repository. The same checks let an honest model pass.
+hourly candles beside the repository. The same checks let an honest model of the planted edge pass.
 """
 
 from dataclasses import replace
@@ -79,8 +79,9 @@ def test_the_users_setup_fails_on_day_one_by_every_name(series: CandleSeries) ->
     assert found["drought_forecast"].values["silent_share"] > 0.9  # type: ignore[operator]
 
 
-def test_an_honest_model_of_the_traded_rule_passes_them_all(series: CandleSeries) -> None:
+def test_an_honest_model_of_the_traded_rule_passes_them_all() -> None:
     """`scalp` as shipped: its label is its trade, tested on later rows."""
+    series = synthetic_series(SyntheticMarkets(SyntheticParameters(3), [XRP]), XRP, 45)
     scalp = replace(
         profile(Settings(), ProfileName.SCALP),
         history=None,
