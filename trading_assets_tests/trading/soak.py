@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -149,6 +149,10 @@ class Soak:
         self._asked: set[int] = set()
         self.blocked_at: datetime | None = None
         self._victim: str | None = None
+        self._last_killed: str | None = None
+        # Asking for a price may hang, which must not hold up what a sensor does.
+        self._asking = ThreadPoolExecutor(1)
+        self._asked_price: Future[None] | None = None
         self._quiet_until: dict[str, datetime] = {}
 
     # --- the course -----------------------------------------------------------------------------
@@ -166,6 +170,7 @@ class Soak:
             self._calm_down()
             self._judge()
         finally:
+            self._asking.shutdown()
             for run in self.runs:
                 run.process.kill()
                 run.process.join()
@@ -179,7 +184,7 @@ class Soak:
         reconciles = Timer(course.reconcile_every_seconds, dice)
         faults = Timer(course.mean_fault_seconds, dice)
         kills = Timer(course.mean_kill_seconds, dice)
-        while (now := self.floor.now()) < end:
+        while (now := self.floor.now()) < end or self._needs_more_time(now, end):
             scene = self._look()
             if sensor.is_due(now):
                 self._start_wanted(now)
@@ -193,9 +198,18 @@ class Soak:
             self._give_signals(scene, now)
             time.sleep(0.1)
 
+    def _needs_more_time(self, now: datetime, end: datetime) -> bool:
+        """On a machine so busy that nothing was traded or nothing killed yet."""
+        if now > end + timedelta(minutes=2):
+            return False
+        with read(self.floor.engine) as connection:
+            traded = any(p.bought_volume for p in records.all_positions(connection))
+        return not traded or not self.kills
+
     def _calm_down(self) -> None:
         """No more faults, kills and signals: everything must come to its end by itself."""
         control(self.place.url, "faults")
+        self._asking.shutdown()
         end = self.floor.now() + self.course.end_within
         sensor = Timer(self.course.sensor_seconds)
         while (now := self.floor.now()) < end:
@@ -251,7 +265,8 @@ class Soak:
 
     def _kill_one(self, scene: Scene, now: datetime) -> None:
         """Kill a process that is as wanted, as soon as there is one."""
-        living = [run for run in self.runs if run.ended_at is None]
+        # Not the same market twice in a row: one that hangs in an order would draw all the kills.
+        living = [r for r in self.runs if r.ended_at is None and r.market != self._last_killed]
         if self._victim == "starting":
             living = [r for r in living if now - r.started_at < timedelta(seconds=1)]
         elif self._victim == "ordering":
@@ -265,6 +280,7 @@ class Soak:
         run.process.kill()
         run.process.join()
         self.kills[run.market or "reconcile"] += 1
+        self._last_killed = run.market
         self._victim = None
         if run.market:
             self.watches[run.market].unguarded.begin_again(now)
@@ -277,18 +293,30 @@ class Soak:
                 continue
             self._quiet_until[market] = now + timedelta(seconds=self.dice.uniform(1, 4))
             if market not in busy and not self._is_undecided(market):
-                with suppress(TradingAssetsError):  # a fault; asked again in a moment
-                    self._buy(market, now)
+                if self._is_free_to_ask():
+                    p_buy = self.dice.choice((0.55, 0.65, 0.75, 0.85))
+                    self._asked_price = self._asking.submit(self._buy, market, p_buy)
             elif market in busy and self.dice.random() < 0.02:
                 give_signal(self.floor.engine, market=market, decision="SELL", reason="sell")
 
-    def _buy(self, market: str, now: datetime) -> None:
-        (book,) = self.floor.quotation.order_books([market])
+    def _is_free_to_ask(self) -> bool:
+        if self._asked_price is None:
+            return True
+        if not self._asked_price.done():
+            return False
+        self._asked_price.result()  # raises what was no fault of the exchange
+        return True
+
+    def _buy(self, market: str, p_buy: float) -> None:
+        try:
+            (book,) = self.floor.quotation.order_books([market])
+        except TradingAssetsError:
+            return  # a fault; asked again in a moment
         give_signal(
             self.floor.engine,
             market=market,
-            expires_at=now + timedelta(seconds=self.course.signal_seconds),
-            p_buy=self.dice.choice((0.55, 0.65, 0.75, 0.85)),
+            expires_at=self.floor.now() + timedelta(seconds=self.course.signal_seconds),
+            p_buy=p_buy,
             close=book.quote.ask,
             stop_loss=Decimal("0.006"),
             take_profit=Decimal("0.006"),
