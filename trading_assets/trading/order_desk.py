@@ -8,6 +8,7 @@ No transaction is open during a request. Not here: what to order and why (`trade
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from trading_assets.alerts import Severity
 from trading_assets.database import read
@@ -26,9 +27,11 @@ from trading_assets.errors import (
     TradingAssetsError,
     TryAgain,
 )
+from trading_assets.exchange.amounts import plain
 from trading_assets.exchange.model import Order
 from trading_assets.trading import booking, halts, leases, records
-from trading_assets.trading.account import view_account
+from trading_assets.trading.account import AccountView, view_account
+from trading_assets.trading.books import Outside
 from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.records import Intent
@@ -71,6 +74,7 @@ class OrderDesk:
         self._check = check
         self._used_up: set[str] = set()
         self._troubles = 0
+        self._differs: tuple[Outside, datetime] | None = None  # since when the account is so
 
     # --- bringing an order to its end -----------------------------------------------------------
 
@@ -82,6 +86,7 @@ class OrderDesk:
         LeaseLost, and LedgerMismatch after having stopped entries.
         """
         intent = self._inherited(self._read(identifier))
+        self._differs = None
         pauses = Pauses(self._floor)
         while intent.state.is_live:
             self._check()
@@ -207,10 +212,8 @@ class OrderDesk:
             account = view_account(self._floor)
         outside = account.outside(intent.market)
         if (intent.quote_outside, intent.base_outside) != (outside.quote, outside.base):
-            # What another order has done and nobody has booked yet passes by itself.
-            alone = account.settled_but_for(intent.identifier)
-            if alone or now - intent.unknown_since >= lost_after * _OTHERS_SETTLE_IN:
-                self._tell_stuck(intent)
+            if self._is_its_own(intent, account, outside, now):
+                self._tell_stuck(intent, outside)
             return intent
         with self._floor.step("mark the order burnt"):
             return booking.mark_burnt(
@@ -222,6 +225,21 @@ class OrderDesk:
                 outside=outside,
                 detail="in no list of the exchange, the account is as it was before it",
             )
+
+    def _is_its_own(
+        self, intent: Intent, account: AccountView, outside: Outside, now: datetime
+    ) -> bool:
+        """Whether a difference cannot be what other orders have done and nobody has booked yet.
+
+        Only this market's order moves its coin. KRW that others moved change again as they are
+        booked, so a sum that stays the same for long is nobody's who is still at work.
+        """
+        if self._differs is None or self._differs[0] != outside:
+            self._differs = (outside, now)
+        if intent.base_outside != outside.base or account.settled_but_for(intent.identifier):
+            return True
+        others_settle_in = seconds(self._floor.knobs.lost_order_seconds) * _OTHERS_SETTLE_IN
+        return now - self._differs[1] >= others_settle_in
 
     def _is_listed(self, intent: Intent, now: datetime) -> bool:
         """Whether any of the exchange's lists has the order."""
@@ -307,14 +325,22 @@ class OrderDesk:
                 f"{self._troubles} tries: {_said(trouble)}.{exit_goes_on}",
             )
 
-    def _tell_stuck(self, intent: Intent) -> None:
+    def _tell_stuck(self, intent: Intent, outside: Outside) -> None:
+        coin = intent.market.partition("-")[2]
         self._floor.alert(
             Severity.CRITICAL,
             "order_stuck",
             f"order-stuck-{intent.identifier}",
             f"{intent.market}: order {intent.identifier} is in no list of the exchange, but the "
-            "account is not as it was before it, so it stays UNKNOWN. Look at the account.",
+            f"account is not as it was before it: besides the ledger it had "
+            f"{_amount(intent.quote_outside)} KRW and {_amount(intent.base_outside)} {coin}, it "
+            f"has {_amount(outside.quote)} KRW and {_amount(outside.base)} {coin}. So the order "
+            "stays UNKNOWN. Look at the account.",
         )
+
+
+def _amount(amount: Decimal | None) -> str:
+    return "an unknown amount of" if amount is None else plain(amount)
 
 
 def _said(error: BaseException) -> str:

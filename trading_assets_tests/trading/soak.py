@@ -11,6 +11,7 @@ lost: a table says what happened, and the exit code is 1 when a rule was broken.
 import argparse
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -494,11 +495,14 @@ def main() -> int:
     course = Course(seconds=chosen.seconds, seed=chosen.seed)
     if chosen.keep:
         chosen.keep.mkdir(parents=True)
-        soak = _soaked(course, chosen.keep)
-    else:
-        with tempfile.TemporaryDirectory() as name:
-            soak = _soaked(course, Path(name))
-    return 1 if soak.broken else 0
+    folder = chosen.keep or Path(tempfile.mkdtemp(prefix="soak-"))
+    soak = _soaked(course, folder)
+    if soak.broken:
+        print(f"its ledger and what its processes said are kept in {folder}")
+        return 1
+    if not chosen.keep:
+        shutil.rmtree(folder)
+    return 0
 
 
 def _soaked(course: Course, folder: Path) -> Soak:

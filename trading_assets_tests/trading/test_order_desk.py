@@ -154,32 +154,51 @@ def test_an_order_stays_unknown_while_the_account_differs(
     assert "order_stuck" in alert_kinds(books_engine)
 
 
-@pytest.mark.parametrize("minutes", [2, 5])
+@pytest.mark.parametrize(
+    ("minutes", "moved", "each_minute", "told"),
+    [
+        (2, "KRW", 0, False),
+        (5, "KRW", 0, True),
+        # Others go on trading: what is not booked is never the same sum for three minutes.
+        (5, "KRW", 1, False),
+        # Another market's order cannot have moved this one's coin.
+        (2, "BTC", 0, True),
+    ],
+)
 def test_money_that_another_markets_order_may_have_moved_is_told_only_when_it_stays(
     desk: OrderDesk,
     exchange: FakeExchange,
     order: Intent,
+    *,
     books_engine: Engine,
     minutes: int,
+    moved: str,
+    each_minute: int,
+    told: bool,
 ) -> None:
-    """The other order has traded and is booked after so many minutes; it may take three."""
+    """Another market's order is under way; the account is as it was after so many minutes."""
     exchange.outcomes = [(False, TIMEOUT), (False, DuplicatedIdentifier("duplicated"))]
     other = lease_of(books_engine, "KRW-ETH", "run-2")
     entry = entered(books_engine, other, signal_id=2)
-    exchange.totals["KRW"] -= 10_000
+    before = dict(exchange.totals)
+    exchange.totals[moved] = before[moved] + 1
     back = NOW + timedelta(minutes=minutes)
     sleep = exchange.clock.sleep
 
     def slept(seconds: float) -> None:
         sleep(seconds)
         if exchange.clock.now() >= back:
-            exchange.totals["KRW"] = Decimal(1_000_000)
+            exchange.totals.clear()
+            exchange.totals.update(before)
+        else:
+            passed = (exchange.clock.now() - NOW) // MINUTE
+            exchange.totals[moved] = before[moved] + 1 + each_minute * passed
 
     exchange.clock.sleep = slept  # type: ignore[method-assign]
     assert looked_up(books_engine, entry).state.is_live
     assert desk.settle(order.identifier).state is IntentState.BURNT
     assert exchange.clock.now() >= back
-    assert ("order_stuck" in alert_kinds(books_engine)) == (minutes > 3)
+    assert ("order_stuck" in alert_kinds(books_engine)) == told
 
 
 def test_a_refused_order_is_rejected_and_not_sent_again(
