@@ -175,14 +175,15 @@ def _blind_guards(scene: Scene, now: datetime, waits: Patience) -> list[Emergenc
 
 
 def _halted_positions(scene: Scene, now: datetime, waits: Patience) -> list[Emergency]:
-    if scene.halt is None or now - scene.halt.started_at < waits.halted:
+    on = scene.halt
+    if on is None or not on.sells or now - on.started_at < waits.halted:
         return []
     return [
         Emergency(
             Kind.HALTED_WITH_POSITION,
             Remedy.TELL,
             position.market,
-            f"halted since {scene.halt.started_at} and {position.market} is not sold yet",
+            f"halted since {on.started_at} and {position.market} is not sold yet",
         )
         for position in scene.positions
     ]

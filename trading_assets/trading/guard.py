@@ -31,7 +31,7 @@ from trading_assets.trading.entry import sell_signal_after
 from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.heart import Heart
 from trading_assets.trading.leases import Lease
-from trading_assets.trading.order_desk import LEDGER_MISMATCH, NO_NEWS, OrderDesk, Pauses
+from trading_assets.trading.order_desk import NO_NEWS, OrderDesk, Pauses
 from trading_assets.trading.reconcile import reconcile
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import IntentState, OrderReason, PositionState
@@ -104,7 +104,7 @@ class Guard:
     def _reason_of_books(self, position: Position, now: datetime) -> OrderReason | None:
         with read(self.floor.engine) as connection:
             halt = halts.active_halt(connection)
-        if halt is not None and halt.reason != LEDGER_MISMATCH:
+        if halt is not None and halt.sells:
             return OrderReason.HALT
         if sell_signal_after(self.floor, position, now) is not None:
             return OrderReason.SELL_SIGNAL

@@ -40,7 +40,6 @@ from trading_assets.trading.states import IntentState, Leg
 # What asking the exchange may raise without telling anything about the order.
 NO_NEWS = (TryAgain, BadData, CredentialsRefused, IpBlocked)
 
-LEDGER_MISMATCH = "ledger_mismatch"
 _ALERT_AFTER = 3  # troubles in a row
 _CANCEL_AFTER = timedelta(seconds=10)
 _OTHERS_SETTLE_IN = 3  # times what an order needs to be lost
@@ -297,7 +296,10 @@ class OrderDesk:
                 booked = booking.book(self._floor.engine, self._lease, order, self._floor.now())
         except LedgerMismatch as exc:
             halts.halt(
-                self._floor.engine, reason=LEDGER_MISMATCH, detail=str(exc), now=self._floor.now()
+                self._floor.engine,
+                reason=halts.LEDGER_MISMATCH,
+                detail=str(exc),
+                now=self._floor.now(),
             )
             raise
         self._troubles = 0

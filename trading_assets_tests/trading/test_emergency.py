@@ -113,6 +113,11 @@ def test_a_position_left_after_a_minute_of_halt_is_told_after_the_takeover(held:
     assert kinds(found) == [Kind.UNGUARDED_POSITION, Kind.HALTED_WITH_POSITION]
 
 
+def test_a_position_held_on_under_a_halt_for_the_books_is_no_emergency(held: Scene) -> None:
+    on = Halt(1, NOW - timedelta(hours=1), "ledger_mismatch", "test", None, None)
+    assert emergencies(replace(held, halt=on), NOW) == ()
+
+
 def test_a_short_account_is_told(held: Scene) -> None:
     (found,) = emergencies(replace(held, missing="1 of 10 KRW-BTC"), NOW)
     assert (found.kind, found.market) == (Kind.ACCOUNT_SHORT, None)

@@ -209,6 +209,12 @@ def test_a_halt_for_the_books_only_stops_entries(held: Held) -> None:
         held.hold((0, "1000"), (1, "1000"))
 
 
+def test_a_halt_by_hand_sells_although_one_for_the_books_is_on_already(held: Held) -> None:
+    halts.halt(held.engine, reason="ledger_mismatch", detail="test", now=NOW)
+    halts.halt(held.engine, reason="by_hand", detail="test", now=NOW)
+    assert held.hold((0, "1000")).exit_reason is OrderReason.HALT
+
+
 def test_the_loss_from_the_peak_halts_and_sells(held: Held) -> None:
     """Capital 100,000: at a bid of 981 the loss is 190 KRW; a limit of 0.1 % is reached at 100."""
     books.declare_capital(held.engine, Decimal(100_000), now=NOW, detail="test")

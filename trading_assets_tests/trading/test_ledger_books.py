@@ -162,6 +162,20 @@ def test_a_halt_stays_until_a_person_resumes(books_engine: Engine) -> None:
         assert halts.active_halt(connection) is None
 
 
+def test_a_halt_that_sells_goes_before_one_for_the_books_and_a_resume_ends_both(
+    books_engine: Engine,
+) -> None:
+    quiet = halts.halt(books_engine, reason="ledger_mismatch", detail="a fill", now=NOW)
+    assert not quiet.sells
+    selling = halts.halt(books_engine, reason="by_hand", detail="sell", now=NOW)
+    assert (selling.reason, selling.sells) == ("by_hand", True)
+    assert halts.halt(books_engine, reason="ledger_mismatch", detail="a fill", now=NOW) == selling
+    assert len(alert_messages(books_engine)) == 2
+    assert books.resume(books_engine, by="a person", now=NOW + HOUR, bids={})
+    with read(books_engine) as connection:
+        assert halts.active_halt(connection) is None
+
+
 def test_after_a_resume_the_peak_starts_again_and_the_day_does_not(books_engine: Engine) -> None:
     bought(books_engine, lease_of(books_engine), volume="100", fee="0")
     bids = {"KRW-BTC": Decimal(200)}  # 100 x (200 - 1,000) = -80,000
