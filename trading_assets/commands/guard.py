@@ -19,7 +19,6 @@ from trading_assets.settings import Settings
 from trading_assets.trading import leases, records
 from trading_assets.trading.emergency import Remedy, emergencies, read_scene
 from trading_assets.trading.floor import Floor, floor_of
-from trading_assets.trading.leases import Lease
 from trading_assets.trading.trade import trade
 from trading_assets.world import world_of
 
@@ -124,8 +123,5 @@ class Guards:
 
         An order that a thread is about to send is not lost: whoever holds next finds it.
         """
-        for lease in leases.all_leases(self._engine):
-            if lease.holder == self._holder and lease.released_at is None:
-                ours = Lease(lease.subject, lease.holder, lease.token)
-                leases.release(self._engine, ours, now)
+        leases.give_back(self._engine, self._holder, now)
         self.join()

@@ -4,7 +4,8 @@
 judging, the halt and its end. Not here: starting the runs that take over (orchestration, `guard`).
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -207,7 +208,8 @@ def halt(floor: Floor, holder: str, *, detail: str, reason: str = "by_hand") -> 
     """Stop entries, cancel our orders and sell our positions.
 
     Live guards sell as soon as they see the halt; positions that nobody holds are taken over and
-    sold here, one after the other. Problems of one market do not stop the others.
+    sold here, all at once: a sale never gives up, and one that cannot be made must not keep the
+    others waiting. Returns when all have ended; an interrupt gives back what is not sold.
     """
     begun = halts.halt(floor.engine, reason=reason, detail=detail, now=floor.now())
     cancelled, problems = _cancel_ours(floor)
@@ -215,17 +217,41 @@ def halt(floor: Floor, holder: str, *, detail: str, reason: str = "by_hand") -> 
     left: list[str] = []
     with read(floor.engine) as connection:
         markets = records.markets_in_play(connection)
-    for market in markets:
-        try:
-            report = trade(floor, market, holder)
-        except TradingAssetsError as exc:
-            problems.append(f"{market}: {type(exc).__name__}: {exc}")
-            continue
-        if report.end is TradeEnd.HELD_BY_ANOTHER:
+    for market, end in _traded(floor, markets, holder).items():
+        if isinstance(end, Exception):
+            problems.append(f"{market}: {type(end).__name__}: {end}")
+        elif end is TradeEnd.HELD_BY_ANOTHER:
             left.append(market)
-        elif report.end is TradeEnd.LEFT:
+        elif end is TradeEnd.LEFT:
             sold.append(market)
     return Halted(begun, tuple(sold), tuple(left), tuple(cancelled), tuple(problems))
+
+
+def _traded(
+    floor: Floor, markets: Sequence[str], holder: str
+) -> Mapping[str, TradeEnd | Exception]:
+    """How the trade of each market ended, each in a thread of its own."""
+    ends: dict[str, TradeEnd | Exception] = {}
+
+    def hold(market: str) -> None:
+        try:
+            ends[market] = trade(floor, market, holder).end
+        except Exception as exc:  # noqa: BLE001  # told as this market's problem
+            ends[market] = exc
+
+    threads = [
+        threading.Thread(target=hold, args=(market,), name=f"halt {market}", daemon=True)
+        for market in markets
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        leases.give_back(floor.engine, holder, floor.now())
+        raise
+    return {market: ends[market] for market in markets}
 
 
 def _cancel_ours(floor: Floor) -> tuple[list[str], list[str]]:

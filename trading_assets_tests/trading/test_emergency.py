@@ -1,14 +1,18 @@
 """What must be done now, halting and resuming."""
 
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import cast
 
 import pytest
 from sqlalchemy.engine import Engine
 
 from trading_assets.database import read
-from trading_assets.exchange.model import OrderRequest, OrderType, Side, TimeInForce
+from trading_assets.exchange.api import PriceStream
+from trading_assets.exchange.model import Order, OrderRequest, OrderType, Side, TimeInForce
 from trading_assets.rules.exits import ExitPlan
 from trading_assets.trading import booking, halts, leases, ledger, records
 from trading_assets.trading.emergency import (
@@ -155,6 +159,51 @@ def test_a_halt_takes_over_sells_cancels_ours_and_leaves_a_persons_orders(
         (position,) = records.all_positions(connection)
     assert position.state is PositionState.CLOSED
     assert position.exit_reason is OrderReason.HALT
+
+
+def test_a_sale_that_cannot_be_made_does_not_keep_a_halt_from_the_others(
+    books_engine: Engine, lease: Lease
+) -> None:
+    """The first market's order is answered only after the second market is sold."""
+    bought(books_engine, lease, fee="0")
+    bought(books_engine, lease_of(books_engine, "KRW-ETH"), signal_id=2, fee="0")
+    exchange = FakeExchange(stepped())
+    exchange.clock.advance(EIGHT_SECONDS)
+    exchange.totals = {"KRW": Decimal(980_000), "BTC": Decimal(20)}
+    place, second_is_sold = exchange.place, threading.Event()
+
+    def one_after_the_other(request: OrderRequest) -> Order:
+        if request.market == BTC:
+            assert second_is_sold.wait(60)
+            return place(request)
+        answer = place(request)
+        second_is_sold.set()
+        return answer
+
+    exchange.place = one_after_the_other  # type: ignore[method-assign]
+    prices = FakePrices(exchange.clock, [(0, "1000"), (0, "1000")])
+    done = halt(fake_floor(books_engine, exchange, prices), "person", detail="test")
+    assert (done.sold, done.problems) == ((BTC, "KRW-ETH"), ())
+
+
+def test_a_market_in_which_a_halt_fails_is_told_and_the_others_are_sold(
+    books_engine: Engine, held: Scene
+) -> None:
+    bought(books_engine, lease_of(books_engine, "KRW-ETH"), signal_id=2, fee="0")
+    exchange = FakeExchange(stepped())
+    exchange.clock.advance(EIGHT_SECONDS)
+    exchange.totals = {"KRW": Decimal(980_000), "BTC": Decimal(20)}
+    prices = FakePrices(exchange.clock, [(0, "1000")])
+    floor = fake_floor(books_engine, exchange, prices)
+
+    def broken(markets: Sequence[str]) -> PriceStream:
+        if markets == ["KRW-ETH"]:
+            raise RuntimeError("no socket")
+        return cast(PriceStream, prices)
+
+    done = halt(replace(floor, open_prices=broken), "person", detail="test")
+    assert done.sold == (BTC,)
+    assert done.problems == ("KRW-ETH: RuntimeError: no socket",)
 
 
 def test_a_halt_leaves_positions_with_a_live_guard_to_it(books_engine: Engine, held: Scene) -> None:
