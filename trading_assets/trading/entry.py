@@ -27,9 +27,9 @@ from trading_assets.rules.costs import Costs
 from trading_assets.rules.decision import Action
 from trading_assets.rules.entry import Candidate, Entry, MarketView, TickAt, decide_entry
 from trading_assets.rules.exits import ExitTerms, exit_plan
-from trading_assets.rules.funnel import Refusal
+from trading_assets.rules.funnel import FunnelCode, Refusal
 from trading_assets.settings import ProfileName, Settings, TradingMode
-from trading_assets.trading import ledger, records
+from trading_assets.trading import halts, ledger, records
 from trading_assets.trading.account import AccountView
 from trading_assets.trading.books import Books
 from trading_assets.trading.floor import Floor
@@ -125,6 +125,10 @@ def enter(
         )
     if isinstance(decided, Refusal):
         floor.tell(f"{candidate.market}: no entry, {decided.code}: {decided.detail}")
+        if decided.code is FunnelCode.PEAK_LOSS:
+            # A guard that died before its last mark did not halt; without a halt none is resumed.
+            with floor.step("halt"):
+                halts.halt(floor.engine, reason="peak_loss", detail=decided.detail, now=floor.now())
         return decided
     refusal = _tested(floor, decided)
     if refusal is not None:

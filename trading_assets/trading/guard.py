@@ -6,6 +6,8 @@ taking the lease (`trade`).
 """
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -80,6 +82,9 @@ class Guard:
             self._look_around(position, price)
             number = 0 if price is None else price.number
             self.prices.wait_for_next(position.market, number, self._wait_seconds(position))
+        with self._told(position):
+            # What the sale has cost counts at once, and may be the loss that halts.
+            self._mark(position, None)
         return position
 
     # --- whether to leave -----------------------------------------------------------------------
@@ -267,11 +272,20 @@ class Guard:
 
     def _look(self, position: Position, price: Price | None) -> None:
         """Reconcile, mark the equity and judge the peak, compare the clocks."""
+        try:
+            with self._told(position):
+                self._ask(position)
+                self._mark(position, price)
+                self._check_skew(position.market, self.floor.now())
+        finally:
+            self._looking = False
+
+    @contextmanager
+    def _told(self, position: Position) -> Iterator[None]:
+        """Around what a guard does besides: it goes on when that fails, and says so."""
         market = position.market
         try:
-            self._ask(position)
-            self._mark(position, price)
-            self._check_skew(market, self.floor.now())
+            yield
         except NO_NEWS as exc:
             self.floor.tell(f"{market}: not reconciled, {type(exc).__name__}: {exc}")
         except (TradingAssetsError, SQLAlchemyError) as exc:
@@ -282,8 +296,6 @@ class Guard:
                 f"look-failed-{position.id}-{type(exc).__name__}",
                 f"{market}: the guard holds on, but its minute's check failed: {exc}",
             )
-        finally:
-            self._looking = False
 
     def _ask(self, position: Position) -> None:
         if self.rules is None:

@@ -53,6 +53,7 @@ STEPS = (
     "book the order#3",
     "look the order up#2",
     "book the order#4",
+    "write the equity mark#2",
     "release the lease#1",
 )
 POINTS = tuple(f"{when} {step}" for step in STEPS for when in ("before", "after"))

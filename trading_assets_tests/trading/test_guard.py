@@ -227,6 +227,23 @@ def test_the_loss_from_the_peak_halts_and_sells(held: Held) -> None:
     assert halt.reason == "peak_loss"
 
 
+def test_a_loss_that_only_the_sale_made_halts(held: Held) -> None:
+    """Judged at 1,000, sold at 970 (capital 100,000): 300 KRW lost, the limit is 100."""
+    books.declare_capital(held.engine, Decimal(100_000), now=NOW, detail="test")
+    held.floor = fake_floor(held.engine, held.exchange, held.prices, max_peak_loss="0.001")
+    held.exchange.price = Decimal(970)
+    closed = held.hold((0, "1000"), (1799, "1000"), (1, "1000"))
+    assert closed.cash_flow == -300
+    with read(held.engine) as connection:
+        halt = halts.active_halt(connection)
+        mark = books.last_mark(connection)
+    assert halt is not None
+    assert halt.reason == "peak_loss"
+    assert mark is not None
+    assert mark.pnl == -300
+    assert mark.at == NOW + timedelta(minutes=30)
+
+
 def test_a_refused_market_sell_is_followed_by_a_limit_below_the_bid(held: Held) -> None:
     """3 % below a bid of 980 is 950.6; the tick there is 1 KRW."""
     held.exchange.outcomes = [(False, OrderRejected("too thick", "create_ask_error"))]

@@ -23,7 +23,7 @@ from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.rules.funnel import FunnelCode
 from trading_assets.rules.steps import ALL_MARKETS, UNPAID
 from trading_assets.settings import TradingMode
-from trading_assets.trading import booking, leases, records
+from trading_assets.trading import booking, books, halts, leases, records
 from trading_assets.trading.entry import entries_enabled, tick_at
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.funnel import outcome_of
@@ -46,6 +46,7 @@ from trading_assets_tests.trading.ledger_world import (
     entered,
     exit_of,
     lease_of,
+    sold,
 )
 
 
@@ -166,6 +167,24 @@ def test_a_second_run_ends_at_the_lease(scene: Scene) -> None:
     lease_of(scene.engine, holder="other")
     assert scene.trade().end is TradeEnd.HELD_BY_ANOTHER
     assert scene.exchange.posts == []
+
+
+def test_an_entry_refused_for_the_loss_from_the_peak_halts_so_that_it_can_be_resumed(
+    scene: Scene,
+) -> None:
+    """100 coins bought at 1,000 and sold at 250 without a mark since: 7.5 % of 1,000,000 KRW."""
+    lease = lease_of(scene.engine, "KRW-ETH")
+    position = bought(scene.engine, lease, signal_id=9, volume="100", fee="0")
+    sold(scene.engine, lease, position, price="250", fee="0")
+    leases.release(scene.engine, lease, NOW)
+    scene.exchange.totals["KRW"] -= 75_000
+    assert scene.trade((0, "1000")).end is TradeEnd.REFUSED
+    assert scene.code() is FunnelCode.PEAK_LOSS
+    with read(scene.engine) as connection:
+        halt = halts.active_halt(connection)
+    assert halt is not None
+    assert halt.reason == "peak_loss"
+    assert books.resume(scene.engine, by="a person", now=NOW, bids={})
 
 
 def test_the_price_that_moved_is_refused(scene: Scene) -> None:
