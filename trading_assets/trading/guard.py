@@ -34,7 +34,7 @@ from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.heart import Heart
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.order_desk import NO_NEWS, OrderDesk, Pauses
-from trading_assets.trading.reconcile import reconcile
+from trading_assets.trading.reconcile import alert_refused_key, reconcile
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import IntentState, OrderReason, PositionState
 
@@ -286,6 +286,8 @@ class Guard:
         market = position.market
         try:
             yield
+        except CredentialsRefused as exc:
+            alert_refused_key(self.floor, exc)
         except NO_NEWS as exc:
             self.floor.tell(f"{market}: not reconciled, {type(exc).__name__}: {exc}")
         except (TradingAssetsError, SQLAlchemyError) as exc:

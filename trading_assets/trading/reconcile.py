@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from trading_assets.alerts import Severity
 from trading_assets.database import read, verdicts, write
-from trading_assets.errors import LeaseLost
+from trading_assets.errors import CredentialsRefused, LeaseLost
 from trading_assets.exchange.amounts import EXACT, plain
 from trading_assets.exchange.model import Order
 from trading_assets.trading import books, leases, records
@@ -86,6 +86,20 @@ def open_books(floor: Floor, holder: str) -> None:
     if wanted is not None:
         books.declare_capital(floor.engine, wanted, now=floor.now(), detail=f"by {holder}")
     reconcile(floor, holder)
+
+
+def alert_refused_key(floor: Floor, refusal: CredentialsRefused) -> None:
+    """Tell a person, once a day and reason: nothing by itself mends it, and no exit can be sent.
+
+    A key is good for a year, and only from the addresses it was made for.
+    """
+    floor.alert(
+        Severity.CRITICAL,
+        "key_refused",
+        f"key-refused-{floor.now():%Y-%m-%d}-{refusal.name}"[:200],
+        f"The exchange refuses the account's key: {refusal}. Nothing can be bought or sold until "
+        "it is mended; positions are held and their stops cannot be carried out.",
+    )
 
 
 # --- orders ---------------------------------------------------------------------------------

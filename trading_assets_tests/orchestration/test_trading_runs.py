@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from trading_assets.database import alerts, connect, database_url, read
-from trading_assets.errors import ExchangeUnavailable, LedgerMismatch
+from trading_assets.errors import CredentialsRefused, ExchangeUnavailable, LedgerMismatch
 from trading_assets.orchestration.trading.assets import FILLS, ORDERS, POSITIONS
 from trading_assets.orchestration.trading.sensors import emergency_sensor, reconcile_sensor
 from trading_assets.paper_exchange.faults import parse_fault
@@ -292,7 +292,12 @@ def test_no_secret_is_in_any_event_run_config_tag_or_error(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "is_seen"), [(ExchangeUnavailable("down"), False), (LedgerMismatch("less"), True)]
+    ("trouble", "is_seen"),
+    [
+        (ExchangeUnavailable("down"), False),
+        (LedgerMismatch("less"), True),
+        (CredentialsRefused("less", "expired_access_key"), True),
+    ],
 )
 def test_the_reconcile_sensor_skips_only_what_the_next_minute_may_mend(
     trading_world: TradingWorld,
@@ -307,6 +312,9 @@ def test_the_reconcile_sensor_skips_only_what_the_next_minute_may_mend(
     if is_seen:
         with pytest.raises(Exception, match="less"):
             trading_world.tick(reconcile_sensor)
+        with read(trading_world.engine) as connection:
+            told = connection.execute(sa.select(alerts.c.kind)).scalars().all()
+        assert list(told) == (["key_refused"] if isinstance(trouble, CredentialsRefused) else [])
     else:
         _, said = trading_world.tick(reconcile_sensor)
         assert said == "not reconciled: down"

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.database import alerts, read, signals, write
 from trading_assets.errors import (
+    CredentialsRefused,
     ExchangeMaintenance,
     ExchangeUnavailable,
     LeaseLost,
@@ -326,6 +327,13 @@ def test_a_guard_goes_on_while_the_account_cannot_be_asked(held: Held) -> None:
 
     object.__setattr__(held.floor, "on_step", back)
     assert held.hold((0, "1000"), (1, "980")).exit_reason is OrderReason.STOP_LOSS
+
+
+def test_a_guard_whose_key_is_refused_holds_on_and_tells_a_person(held: Held) -> None:
+    held.exchange.reading = CredentialsRefused("401 expired_access_key", "expired_access_key")
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (60, "1000"))
+    assert held.alert_kinds() == ["key_refused"]
 
 
 def test_a_lost_lease_ends_the_guard_and_sells_nothing(held: Held) -> None:

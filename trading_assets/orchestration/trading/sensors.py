@@ -145,26 +145,34 @@ def trade_request(wanted: "Wanted", run_key: str) -> dg.RunRequest:
 @dg.sensor(
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    required_resource_keys={"clock", "database", "open_floor"},
+    required_resource_keys={"clock", "database", "open_floor", "settings"},
     description="Reconciles ledger and account once a minute while no trade run does so itself.",
 )
 def reconcile_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     from trading_assets.errors import CredentialsRefused, LeaseLost, TryAgain
+    from trading_assets.exchange.upbit import account_keys
     from trading_assets.trading.leases import all_leases
-    from trading_assets.trading.reconcile import open_books, reconcile
+    from trading_assets.trading.reconcile import alert_refused_key, open_books, reconcile
 
     resources = context.resources
     now = resources.clock.now()
+    try:
+        account_keys(resources.settings)
+    except CredentialsRefused as exc:
+        return dg.SkipReason(str(exc))  # live mode without keys makes signals only
     if any(lease.is_live(now) for lease in all_leases(resources.database)):
         return dg.SkipReason("a trade run holds a position and reconciles itself")
+    floor = resources.open_floor(context.log.info)
     try:
-        floor = resources.open_floor(context.log.info)
         open_books(floor, RECONCILE_JOB)
         found = reconcile(floor, RECONCILE_JOB, look_at_orders=True)
-    except (TryAgain, CredentialsRefused, LeaseLost) as exc:
-        # What the next minute may mend, or live mode without keys. Anything else, above all a
-        # ledger that disagrees with the account, fails the tick and is seen.
+    except (TryAgain, LeaseLost) as exc:
+        # What the next minute may mend. Anything else, above all a ledger that disagrees with the
+        # account, fails the tick and is seen.
         return dg.SkipReason(f"not reconciled: {exc}")
+    except CredentialsRefused as exc:
+        alert_refused_key(floor, exc)
+        raise
     missing = found.account.missing or "nothing"
     return dg.SkipReason(f"{len(found.adopted)} orders adopted, missing: {missing}")
 
