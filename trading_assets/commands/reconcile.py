@@ -18,7 +18,7 @@ def reconcile(settings: Settings, clock: Clock, say: Callable[[str], None]) -> i
     try:
         floor = floor_of(settings, engine, clock, tell=say)
         open_books(floor, holder())
-        found = reconcile_books(floor, holder(), look_at_orders=True)
+        found = reconcile_books(floor, holder())
     finally:
         engine.dispose()
     for report in found.reports:

@@ -109,7 +109,7 @@ def enter(
     anything was decided; afterwards nothing is left half done.
     """
     candidate, origin = candidate_of(floor, signal_id)
-    account = reconcile(floor, lease.holder).account
+    account = reconcile(floor, lease.holder, own=lease).account
     sight = _look(floor, prices, candidate, origin)
     with floor.step("write the entry's decision"):
         decided = ledger.enter(

@@ -42,21 +42,26 @@ class Reconciled:
     flow: Decimal
 
 
-def reconcile(floor: Floor, holder: str, *, look_at_orders: bool = False) -> Reconciled:
-    """Compare, record flows and what is missing; with `look_at_orders` also adopt our strays.
+def reconcile(floor: Floor, holder: str, *, own: Lease | None = None) -> Reconciled:
+    """Adopt our strays, then compare: record flows and what is missing.
 
-    holder: who takes a free market's lease to adopt its orders. Raises the errors of asking.
+    holder: who takes a free market's lease to adopt its orders. own: a lease of the caller's, under
+    which nothing else is going on: it adopts the orders of its market by that. Raises the errors of
+    asking.
     """
-    adopted: tuple[str, ...] = ()
-    reports: tuple[str, ...] = ()
-    if look_at_orders:
-        adopted, reports = adopt_strays(floor, holder)
+    adopted, reports = adopt_strays(floor, holder, own)
+    account, flow = _compare(floor, holder)
+    return Reconciled(account, adopted, reports, flow)
+
+
+def _compare(floor: Floor, holder: str) -> tuple[AccountView, Decimal]:
+    """The account beside the ledger, what it lacks recorded, and the flow that was (KRW)."""
     account = view_account(floor)
     flow = _recorded_flow(floor, holder, account)
     if flow:
         account = view_account(floor)
     _record(floor, account)
-    return Reconciled(account, adopted, reports, flow)
+    return account, flow
 
 
 def outside_before(floor: Floor, account: AccountView, market: str) -> Outside:
@@ -85,7 +90,7 @@ def open_books(floor: Floor, holder: str) -> None:
         wanted = view_account(floor).available
     if wanted is not None:
         books.declare_capital(floor.engine, wanted, now=floor.now(), detail=f"by {holder}")
-    reconcile(floor, holder)
+    _compare(floor, holder)
 
 
 def alert_refused_key(floor: Floor, refusal: CredentialsRefused) -> None:
@@ -105,10 +110,12 @@ def alert_refused_key(floor: Floor, refusal: CredentialsRefused) -> None:
 # --- orders ---------------------------------------------------------------------------------
 
 
-def adopt_strays(floor: Floor, holder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def adopt_strays(
+    floor: Floor, holder: str, own: Lease | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Book what the exchange has of our orders and the ledger does not: (adopted, reports).
 
-    Those of markets whose lease is live are their holder's to settle.
+    Those of markets whose lease is live are their holder's to settle; `own` is the caller's.
     """
     now = floor.now()
     prefix = floor.knobs.order_prefix
@@ -127,7 +134,7 @@ def adopt_strays(floor: Floor, holder: str) -> tuple[tuple[str, ...], tuple[str,
             intent = records.find_intent(connection, order.identifier)
         if intent is None:
             reports.append(_report_unknown(floor, order))
-        elif _has_news(intent, order) and _adopt(floor, holder, intent):
+        elif _has_news(intent, order) and _adopt(floor, holder, intent, own):
             adopted.append(order.identifier)
     return tuple(adopted), tuple(reports)
 
@@ -138,18 +145,25 @@ def _has_news(intent: Intent, order: Order) -> bool:
     return order.executed_volume != intent.executed_volume or intent.uuid != order.uuid
 
 
-def _adopt(floor: Floor, holder: str, intent: Intent) -> bool:
+def _adopt(floor: Floor, holder: str, intent: Intent, own: Lease | None) -> bool:
+    if own is not None and own.subject == intent.market:
+        _book(floor, own, intent)
+        return True
     lease = _taken(floor, intent.market, holder)
     if lease is None:
         return False
     try:
-        OrderDesk(floor, lease, check=_nothing).look_up(intent.identifier)
+        _book(floor, lease, intent)
     except LeaseLost:
         return False  # asking took so long that a run took the market: it books the order
     finally:
         leases.release(floor.engine, lease, floor.now())
-    floor.tell(f"{intent.market}: booked the stray order {intent.identifier}")
     return True
+
+
+def _book(floor: Floor, lease: Lease, intent: Intent) -> None:
+    OrderDesk(floor, lease, check=_nothing).look_up(intent.identifier)
+    floor.tell(f"{intent.market}: booked the stray order {intent.identifier}")
 
 
 def _report_unknown(floor: Floor, order: Order) -> str:

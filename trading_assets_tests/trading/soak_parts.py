@@ -134,7 +134,7 @@ def run_reconcile(place: Place, holder: str) -> None:
     try:
         floor = place.floor(holder)
         open_books(floor, holder)
-        reconcile(floor, holder, look_at_orders=True)
+        reconcile(floor, holder)
     except BaseException as exc:  # noqa: BLE001  # the soak judges how a process ended
         _end(place, holder, exc)
     os._exit(ENDED)

@@ -32,6 +32,7 @@ from trading_assets_tests.trading.ledger_world import prepared
 
 STEPS = (
     "take the lease#1",
+    "read the lists of orders#1",
     "read the account#1",
     "ask what the market takes#1",
     "ask for the market's flags#1",
@@ -45,6 +46,7 @@ STEPS = (
     "book the order#2",
     "arm the position#1",
     "ask what the market takes#2",
+    "read the lists of orders#2",
     "read the account#2",
     "write the equity mark#1",
     "write the exit's intent#1",
@@ -196,7 +198,7 @@ def test_a_crash_that_slept_into_its_request_is_adopted(crash_world: CrashWorld)
 
     resume_process(sleeper)
     assert crash_world.finish(sleeper) == 4
-    found = reconcile(crash_world.floor, "reconciler", look_at_orders=True)
+    found = reconcile(crash_world.floor, "reconciler")
     assert found.adopted == (entry.identifier,)
     crash_world.take_over("third")
     crash_world.check()
@@ -301,7 +303,7 @@ def test_random_crashes_amid_random_faults_lose_nothing(crash_world: CrashWorld,
     crash_world.control("faults")
     crash_world.let_time_pass()
     crash_world.take_over("last")
-    reconcile(crash_world.floor, "reconciler", look_at_orders=True)
+    reconcile(crash_world.floor, "reconciler")
     crash_world.take_over("after-reconcile")
     crash_world.check()
 

@@ -18,7 +18,7 @@ from trading_assets.errors import (
 )
 from trading_assets.exchange.model import OrderType
 from trading_assets.rules.exits import ExitPlan
-from trading_assets.trading import books, halts, leases, ledger, records
+from trading_assets.trading import booking, books, halts, leases, ledger, records
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.guard import Guard
 from trading_assets.trading.heart import Heart
@@ -33,7 +33,14 @@ from trading_assets_tests.trading.fake_exchange import (
     fake_floor,
     stepped,
 )
-from trading_assets_tests.trading.ledger_world import EIGHT_SECONDS, NOW, bought, lease_of
+from trading_assets_tests.trading.ledger_world import (
+    EIGHT_SECONDS,
+    NOW,
+    bought,
+    entered,
+    lease_of,
+    position_now,
+)
 
 # Bought at 1,000: the stop lies at 980, the take at 1,020, the deadline half an hour later.
 PLAN = ExitPlan(Decimal(980), Decimal(1020), NOW + timedelta(minutes=30))
@@ -327,6 +334,18 @@ def test_a_guard_goes_on_while_the_account_cannot_be_asked(held: Held) -> None:
 
     object.__setattr__(held.floor, "on_step", back)
     assert held.hold((0, "1000"), (1, "980")).exit_reason is OrderReason.STOP_LOSS
+
+
+def test_a_guard_books_a_stray_of_a_market_that_nobody_holds_within_its_minute(held: Held) -> None:
+    lease = lease_of(held.engine, "KRW-ETH")
+    stray = entered(held.engine, lease, signal_id=2)
+    booking.mark_sent(held.engine, lease, stray.identifier, NOW)
+    booking.mark_rejected(held.engine, lease, stray.identifier, now=NOW, detail="test")
+    leases.release(held.engine, lease, NOW)
+    held.exchange.make(stray.request)
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (60, "1000"))
+    assert position_now(held.engine, stray.position_id).state is PositionState.OPEN
 
 
 def test_a_guard_whose_key_is_refused_holds_on_and_tells_a_person(held: Held) -> None:

@@ -67,7 +67,7 @@ def hold_ten(floor: Floor, exchange: FakeExchange, lease: Lease) -> None:
 
 def test_books_that_agree_say_nothing(floor: Floor, exchange: FakeExchange, lease: Lease) -> None:
     hold_ten(floor, exchange, lease)
-    found = reconcile(floor, "me", look_at_orders=True)
+    found = reconcile(floor, "me")
     assert found.account.missing is None
     assert found.flow == 0
     assert not found.reports
@@ -138,7 +138,7 @@ def test_our_order_that_came_alive_after_all_is_adopted(
     leases.release(floor.engine, lease, NOW)
     exchange.clock.advance(timedelta(seconds=1))
 
-    assert reconcile(floor, "me", look_at_orders=True).adopted == (intent.identifier,)
+    assert reconcile(floor, "me").adopted == (intent.identifier,)
     assert looked_up(floor.engine, intent).state is IntentState.CLOSED
     assert position_now(floor.engine, intent.position_id).state is PositionState.OPEN
 
@@ -150,7 +150,7 @@ def test_orders_of_a_market_with_a_live_holder_are_its_own(
     booking.mark_sent(floor.engine, lease, intent.identifier, NOW)
     exchange.make(intent.request)
     exchange.clock.advance(timedelta(seconds=1))
-    assert reconcile(floor, "me", look_at_orders=True).adopted == ()
+    assert reconcile(floor, "me").adopted == ()
     assert looked_up(floor.engine, intent).state is IntentState.SENT
 
 
@@ -171,7 +171,7 @@ def test_a_stray_whose_market_was_taken_meanwhile_is_left_to_its_holder(
         return order(uuid=uuid, identifier=identifier)
 
     exchange.order = slow  # type: ignore[method-assign]
-    assert reconcile(floor, "me", look_at_orders=True).adopted == ()
+    assert reconcile(floor, "me").adopted == ()
     assert looked_up(floor.engine, intent).state is IntentState.SENT
 
 
@@ -184,7 +184,7 @@ def by_hand(identifier: str) -> OrderRequest:
 def test_a_persons_order_is_reported_and_left_alone(floor: Floor, exchange: FakeExchange) -> None:
     exchange.rests = True
     exchange.make(by_hand("mine"))
-    (report,) = reconcile(floor, "me", look_at_orders=True).reports
+    (report,) = reconcile(floor, "me").reports
     assert report == "KRW-BTC: order order-1 is not ours, left alone"
     assert exchange.cancels == []
 
@@ -194,7 +194,7 @@ def test_an_order_with_our_prefix_that_no_ledger_knows_alerts_and_is_left_alone(
 ) -> None:
     exchange.rests = True
     exchange.make(by_hand(f"ta-{'a' * 40}"))
-    found = reconcile(floor, "me", look_at_orders=True)
+    found = reconcile(floor, "me")
     assert len(found.reports) == 1
     assert alert_kinds(floor.engine) == ["stray_order"]
     assert exchange.cancels == []

@@ -253,6 +253,24 @@ def test_a_missing_coin_stops_the_entry(scene: Scene) -> None:
     assert scene.code() is FunnelCode.ACCOUNT_SHORT
 
 
+def test_an_order_given_up_as_lost_that_lives_after_all_stops_the_next_entry(scene: Scene) -> None:
+    """Rejected in the ledger, bought on the exchange: no second one in that market."""
+    lease = lease_of(scene.engine, holder="dead")
+    stray = entered(scene.engine, lease, signal_id=9)
+    booking.mark_sent(scene.engine, lease, stray.identifier, NOW)
+    booking.mark_rejected(scene.engine, lease, stray.identifier, now=NOW, detail="test")
+    leases.release(scene.engine, lease, NOW)
+    scene.exchange.make(stray.request)
+    scene.exchange.clock.advance(timedelta(seconds=1))
+    assert scene.trade((0, "1000")).end is TradeEnd.REFUSED
+    assert scene.code() is FunnelCode.POSITION_OPEN
+    assert scene.exchange.posts == []
+    report = scene.trade((0, "1000"), (1, "980"), signal_id=None)
+    assert report.position is not None
+    assert report.position.id == stray.position_id
+    assert report.position.exit_reason is OrderReason.STOP_LOSS
+
+
 def test_an_entry_that_the_test_refuses_is_never_sent(scene: Scene) -> None:
     scene.exchange.test_error = OrderRejected("no", "invalid_price_bid")
     report = scene.trade((0, "1000"))

@@ -74,7 +74,7 @@ def reconcile_account(context: dg.OpExecutionContext) -> None:
 
     floor, holder = context.resources.open_floor(context.log.info), holder_of(context.run_id)
     open_books(floor, holder)
-    found = reconcile(floor, holder, look_at_orders=True)
+    found = reconcile(floor, holder)
     for report in found.reports:
         context.log.warning(report)
     context.add_output_metadata(

@@ -165,7 +165,7 @@ def reconcile_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     floor = resources.open_floor(context.log.info)
     try:
         open_books(floor, RECONCILE_JOB)
-        found = reconcile(floor, RECONCILE_JOB, look_at_orders=True)
+        found = reconcile(floor, RECONCILE_JOB)
     except (TryAgain, LeaseLost) as exc:
         # What the next minute may mend. Anything else, above all a ledger that disagrees with the
         # account, fails the tick and is seen.
