@@ -32,6 +32,7 @@ class Kind(StrEnum):
     UNGUARDED_POSITION = "unguarded_position"
     ORPHANED_ORDER = "orphaned_order"
     UNKNOWN_ORDER = "unknown_order"
+    ENDLESS_ORDER = "endless_order"
     BLIND_GUARD = "blind_guard"
     HALTED_WITH_POSITION = "halted_with_position"
     ACCOUNT_SHORT = "account_short"
@@ -71,11 +72,11 @@ class Scene:
 class Patience:
     """How long what may pass by itself is left alone.
 
-    unknown_order: of an UNKNOWN order somebody is working on. blind: of a guard that lives and
-    judges no price. halted: of positions that their guards are selling.
+    order: of one that somebody is working on; ours are all to end at once. blind: of a guard that
+    lives and judges no price. halted: of positions that their guards are selling.
     """
 
-    unknown_order: timedelta = timedelta(minutes=2)
+    order: timedelta = timedelta(minutes=2)
     blind: timedelta = timedelta(seconds=30)
     halted: timedelta = timedelta(minutes=1)
 
@@ -104,7 +105,7 @@ def emergencies(
     waits = patience or Patience()
     found = [
         *_unguarded(scene, now),
-        *_unknown_orders(scene, now, waits),
+        *_stuck_orders(scene, now, waits),
         *_blind_guards(scene, now, waits),
         *_halted_positions(scene, now, waits),
     ]
@@ -140,29 +141,35 @@ def _unguarded(scene: Scene, now: datetime) -> list[Emergency]:
     return found
 
 
-def _unknown_orders(scene: Scene, now: datetime, waits: Patience) -> list[Emergency]:
-    return [
-        Emergency(
-            Kind.UNKNOWN_ORDER,
-            Remedy.TELL,
-            order.market,
-            f"order {order.identifier} of {order.market} is UNKNOWN since {order.unknown_since}",
-        )
-        for order in scene.orders
-        if order.state is IntentState.UNKNOWN
-        and order.unknown_since is not None
-        and now - order.unknown_since >= waits.unknown_order
-    ]
+def _stuck_orders(scene: Scene, now: datetime, waits: Patience) -> list[Emergency]:
+    """UNKNOWN ones, and such as the exchange took and neither shows nor ends."""
+    found = []
+    for order in scene.orders:
+        is_unknown = order.state is IntentState.UNKNOWN
+        since = (order.unknown_since if is_unknown else order.sent_at) or order.created_at
+        if now - since >= waits.order:
+            found.append(
+                Emergency(
+                    Kind.UNKNOWN_ORDER if is_unknown else Kind.ENDLESS_ORDER,
+                    Remedy.TELL,
+                    order.market,
+                    f"order {order.identifier} of {order.market} is {order.state.upper()} since "
+                    f"{since}",
+                )
+            )
+    return found
 
 
 def _blind_guards(scene: Scene, now: datetime, waits: Patience) -> list[Emergency]:
-    """Guards that are alive and judge no price: their stop cannot fire."""
+    """Guards that are alive and judge no price: their stop cannot fire. One that has no barriers
+    yet, because its entry has not ended, judges none either."""
     found = []
     for position in scene.positions:
         lease = scene.leases.get(position.market)
-        if lease is None or not lease.is_live(now) or position.plan is None:
+        if lease is None or not lease.is_live(now) or position.opened_at is None:
             continue
-        seen = max(lease.progress_at or lease.taken_at, lease.taken_at)
+        held_since = max(lease.taken_at, position.opened_at)
+        seen = max(lease.progress_at or held_since, held_since)
         if now - seen >= waits.blind:
             found.append(
                 Emergency(

@@ -254,10 +254,13 @@ class OrderDesk:
 
     def _poll(self, intent: Intent) -> Intent:
         found = self._find(intent)
+        waited = self._floor.now() - (intent.sent_at or intent.created_at)
         if found is None:
-            return intent  # taken, but not shown yet
-        opened = intent.sent_at or intent.created_at
-        if not found.is_terminal and self._floor.now() - opened >= _CANCEL_AFTER:
+            # Taken, but not shown yet; after so long that is a trouble like any other.
+            if waited >= seconds(self._floor.knobs.lost_order_seconds):
+                self._note_trouble(intent, OrderNotFound("taken, and not shown since"))
+            return intent
+        if not found.is_terminal and waited >= _CANCEL_AFTER:
             # Ours are all to end at once; one that rests is taken back and then polled on.
             try:
                 with self._floor.step("cancel the order"):

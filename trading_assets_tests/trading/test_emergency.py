@@ -38,6 +38,7 @@ from trading_assets_tests.trading.fake_exchange import (
 from trading_assets_tests.trading.ledger_world import (
     EIGHT_SECONDS,
     NOW,
+    as_wait,
     bought,
     entered,
     lease_of,
@@ -99,6 +100,33 @@ def test_an_order_is_told_after_two_minutes_of_unknown(books_engine: Engine, lea
     scene = read_scene(books_engine)
     assert kinds(emergencies(scene, NOW + two_minutes - timedelta(seconds=1))) == []
     assert kinds(emergencies(scene, NOW + two_minutes)) == [Kind.UNKNOWN_ORDER]
+
+
+def test_an_order_that_the_exchange_took_and_never_ends_is_told_after_two_minutes(
+    books_engine: Engine, lease: Lease
+) -> None:
+    intent = entered(books_engine, lease)
+    booking.mark_sent(books_engine, lease, intent.identifier, NOW)
+    booking.book(books_engine, lease, as_wait(intent), NOW)
+    two_minutes = timedelta(minutes=2)
+    leases.renew(books_engine, lease, now=NOW, duration=timedelta(minutes=5))
+    scene = read_scene(books_engine)
+    assert kinds(emergencies(scene, NOW + two_minutes - timedelta(seconds=1))) == []
+    (found,) = emergencies(scene, NOW + two_minutes)
+    assert found.kind is Kind.ENDLESS_ORDER
+    assert found.detail == f"order {intent.identifier} of {BTC} is OPEN since {NOW}"
+
+
+def test_a_position_that_gets_no_barriers_is_told_like_a_blind_guard(
+    books_engine: Engine, lease: Lease
+) -> None:
+    """Half of its entry is booked, and the order does not end."""
+    bought(books_engine, lease, fee="0")
+    half_a_minute = NOW + timedelta(seconds=30)
+    leases.renew(books_engine, lease, now=NOW, duration=timedelta(minutes=5))
+    scene = read_scene(books_engine)
+    assert emergencies(scene, half_a_minute - timedelta(seconds=1)) == ()
+    assert kinds(emergencies(scene, half_a_minute)) == [Kind.BLIND_GUARD]
 
 
 def test_a_guard_that_lives_and_judges_no_price_is_told(held: Scene) -> None:

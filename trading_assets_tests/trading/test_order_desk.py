@@ -306,6 +306,21 @@ def test_an_order_that_rests_is_taken_back_after_ten_seconds(
     assert exchange.clock.now() - NOW >= timedelta(seconds=10)
 
 
+@pytest.mark.parametrize(("seconds", "kinds"), [(55, []), (300, ["order_trouble"])])
+def test_an_order_that_was_taken_and_is_not_shown_for_a_minute_is_told(
+    desk: OrderDesk,
+    exchange: FakeExchange,
+    order: Intent,
+    books_engine: Engine,
+    seconds: int,
+    kinds: list[str],
+) -> None:
+    exchange.visible_after = timedelta(seconds=seconds)
+    assert desk.settle(order.identifier).state is IntentState.CLOSED
+    assert len(exchange.posts) == 1
+    assert alert_kinds(books_engine) == kinds
+
+
 def test_a_holder_that_lost_its_lease_sends_nothing(
     desk: OrderDesk, exchange: FakeExchange, order: Intent, books_engine: Engine
 ) -> None:
