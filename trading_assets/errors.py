@@ -33,6 +33,10 @@ class RateLimited(TryAgain):
     """429: too many requests in this second."""
 
 
+class PricesStopped(TryAgain):
+    """A price stream ended by itself, by an error of our own: open another one."""
+
+
 class NotReadyYet(TryAgain):
     """An input that will come (the closing candle, a server that starts) is not there yet."""
 

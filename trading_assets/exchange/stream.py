@@ -262,7 +262,7 @@ class UpbitPriceStream:
             if len(markets) > 1:  # one unknown market must not hide the others
                 for market in markets:
                     self._ask([market])
-        except TradingAssetsError as exc:
+        except (TradingAssetsError, OSError) as exc:
             self._note(exc)
 
     def _note(self, problem: BaseException) -> None:

@@ -20,6 +20,7 @@ from trading_assets.errors import (
     BadRequest,
     CredentialsRefused,
     LedgerError,
+    PricesStopped,
     TradingAssetsError,
 )
 from trading_assets.exchange import price_units
@@ -67,10 +68,14 @@ class Guard:
     _looked_at: datetime | None = field(default=None, init=False)
     _reconciled_at: datetime | None = field(default=None, init=False)
     _told_old: bool = field(default=False, init=False)
+    _told_stopped: bool = field(default=False, init=False)
     _looking: bool = field(default=False, init=False)
 
     def hold(self, position: Position) -> Position:
-        """`position`, closed. The present bid is judged first. Raises LeaseLost."""
+        """`position`, closed. The present bid is judged first.
+
+        Raises LeaseLost, and PricesStopped: whoever takes over opens a stream anew.
+        """
         number = 0
         while position.state is PositionState.OPEN:
             self.heart.check()
@@ -93,7 +98,8 @@ class Guard:
         """Why to leave now: barrier, deadline, halt or a newer SELL; None to go on holding."""
         now = self.floor.now()
         plan = _plan(position)
-        if price is not None and not self._is_old(price, now):
+        sees = price is not None and not self._is_old(price, now)
+        if price is not None and sees:
             bid = price.quote.bid
             reason = exit_reason(plan, bid, now)
             self.heart.judged(now, bid)
@@ -104,7 +110,26 @@ class Guard:
         if self._looked_at is not None and now - self._looked_at < _LOOK_EVERY:
             return None
         self._looked_at = now
+        self._check_stream(position.market, sees)
         return self._reason_of_books(position, now)
+
+    def _check_stream(self, market: str, sees: bool) -> None:
+        """A thread of the stream that died says nothing. While the other one brings prices the
+        guard holds on and tells it; without any it ends, because a new stream may see."""
+        health = self.prices.health()
+        if health.running:
+            return
+        told = f"the price stream of {market} ended in part (last: {health.last_problem})"
+        if not sees:
+            raise PricesStopped(told)
+        if not self._told_stopped:
+            self._told_stopped = True
+            self.floor.alert(
+                Severity.CRITICAL,
+                "prices_stopped",
+                f"prices-stopped-{self.lease.subject}-{self.lease.token}",
+                f"{told}; its guard holds on by what is left of it",
+            )
 
     def _reason_of_books(self, position: Position, now: datetime) -> OrderReason | None:
         with read(self.floor.engine) as connection:

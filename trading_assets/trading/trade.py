@@ -54,7 +54,7 @@ def trade(floor: Floor, market: str, holder: str, *, signal_id: int | None = Non
     holder: of this process, unique. The first act is to take the lease; without it the run ends.
     Raises DatabaseBusy when the lease could not be written for a minute and a half, LeaseLost when
     another took over meanwhile, and the errors of asking before an entry was decided; with a
-    position there are none but LedgerMismatch.
+    position there are none but LedgerMismatch and PricesStopped.
     """
     with floor.step("take the lease"):
         lease = _taken(floor, market, holder)

@@ -495,6 +495,18 @@ def test_a_price_that_nobody_confirms_grows_old_and_health_says_why() -> None:
     assert price.age(NOW - timedelta(seconds=1)) == timedelta(0)  # a clock that was set back
 
 
+def test_a_failure_of_the_machine_does_not_end_the_asking_by_rest() -> None:
+    """No file can be opened for a while: neither the limiter's nor a socket."""
+    url, _ = nothing_listens()
+    books = Books({"KRW-BTC": 100_000}, error=OSError(24, "Too many open files"))
+    with listening(url, books, times=FAST) as stream:
+        while len(books.asked) < 3:
+            assert stream.wait_for_next("KRW-BTC", 0, 0.01) is None
+            assert stream.health().running
+        books.error = None
+        assert until(stream, 100_000).source is PriceSource.REST
+
+
 def test_one_market_that_is_gone_does_not_hide_the_others() -> None:
     url, _ = nothing_listens()
     books = Books({"KRW-BTC": 100_000})

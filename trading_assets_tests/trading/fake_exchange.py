@@ -220,6 +220,7 @@ class FakePrices:
     script: list[tuple[float, str | None]]
     on_wait: Callable[[int], None] = lambda _number: None
     lag: timedelta | None = None
+    running: bool = True
     waits: int = 0
     _price: Price | None = None
 
@@ -243,7 +244,7 @@ class FakePrices:
     def health(self) -> StreamHealth:
         return StreamHealth(
             connected=True,
-            running=True,
+            running=self.running,
             connections=1,
             frames=self.waits,
             refused_frames=0,

@@ -14,6 +14,7 @@ from trading_assets.errors import (
     ExchangeUnavailable,
     LeaseLost,
     OrderRejected,
+    PricesStopped,
     UnderMinimum,
 )
 from trading_assets.exchange.model import OrderType
@@ -365,6 +366,23 @@ def test_a_lost_lease_ends_the_guard_and_sells_nothing(held: Held) -> None:
     with pytest.raises(LeaseLost):
         held.hold((0, "1000"), (0, "900"))
     assert held.exchange.posts == []
+
+
+def test_a_guard_whose_stream_died_ends_so_that_another_takes_over(held: Held) -> None:
+    def die(_wait: int) -> None:
+        held.prices.running = False
+
+    held.prices.on_wait = die
+    with pytest.raises(PricesStopped, match="KRW-BTC ended in part"):
+        held.hold((0, "1000"), (5, None), (1, None))
+    assert held.exchange.posts == []
+
+
+def test_a_guard_that_still_sees_by_half_a_stream_holds_on_and_tells_it_once(held: Held) -> None:
+    held.prices.running = False
+    closed = held.hold((0, "1000"), (1, "1000"), (1, "980"))
+    assert closed.exit_reason is OrderReason.STOP_LOSS
+    assert held.alert_kinds() == ["prices_stopped"]
 
 
 def test_a_clock_that_is_apart_alerts(held: Held) -> None:
