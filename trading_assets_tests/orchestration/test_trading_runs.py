@@ -188,6 +188,20 @@ def test_a_takeover_starts_although_nobody_can_write_now(trading_world: TradingW
     assert takeover.run_key == f"takeover {MARKET} 1 first"
 
 
+def test_a_takeover_starts_although_the_candidates_cannot_be_read(
+    trading_world: TradingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise LedgerMismatch("a candidate makes no sense")
+
+    monkeypatch.setattr("trading_assets.trading.funnel.end_missed_candidates", fails)
+    with pytest.raises(LedgerMismatch):
+        trading_world.requests()  # nothing else to do: the tick fails and is seen
+    trading_world.hold_abandoned_position()
+    (takeover,) = trading_world.requests()
+    assert takeover.run_key == f"takeover {MARKET} 1 first"
+
+
 def test_a_market_that_is_held_starts_no_second_run(trading_world: TradingWorld) -> None:
     trading_world.hold_abandoned_position()
     lease = leases.take(

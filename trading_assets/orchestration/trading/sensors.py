@@ -79,6 +79,12 @@ def trading_sensor(
     except DatabaseBusy as exc:
         # Nobody can enter now. A takeover starts all the same, to be there when it can write.
         context.log.warning(str(exc))
+    except Exception:
+        # What is wrong with a candidate must not keep a position without its guard. The next tick,
+        # which has none to start, fails and is seen.
+        if not requests:
+            raise
+        context.log.exception("no entry could be asked for; takeovers start all the same")
     yield from requests
     if not requests:
         yield dg.SkipReason("every position is held, and no signal asks for an entry")
