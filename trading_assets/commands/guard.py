@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from trading_assets.clock import Clock
 from trading_assets.commands.halt import holder as own_name
 from trading_assets.database import open_database, read
-from trading_assets.errors import LeaseLost, TradingAssetsError
+from trading_assets.errors import LeaseLost
 from trading_assets.settings import Settings
 from trading_assets.trading import leases, records
 from trading_assets.trading.emergency import Remedy, emergencies, read_scene
@@ -110,7 +110,7 @@ class Guards:
             trade(self._floor, market, self._holder)
         except LeaseLost as exc:
             self._say(f"{market}: {exc}")
-        except TradingAssetsError as exc:
+        except Exception as exc:  # noqa: BLE001  # whatever it was: told, counted, tried again
             self.failed = True
             self._say(f"!! {market}: {type(exc).__name__}: {exc}; tried again in a moment")
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -19,7 +20,7 @@ from trading_assets.settings import load_settings
 from trading_assets.trading import halts, records
 from trading_assets.trading.floor import floor_of
 from trading_assets.trading.states import OrderReason, PositionState
-from trading_assets.trading.trade import TradeEnd, trade
+from trading_assets.trading.trade import TradeEnd, TradeReport, trade
 from trading_assets_tests.commands.world_rows import prepared
 from trading_assets_tests.conftest import MakeExchange
 from trading_assets_tests.orchestration.trading_world import (
@@ -61,6 +62,27 @@ def test_guard_holds_an_abandoned_position_until_its_stop(trading_world: Trading
     position = trading_world.position()
     assert position is not None
     assert position.exit_reason is OrderReason.STOP_LOSS
+    assert said[-1] == "everything is sold"
+
+
+def test_guard_tells_whatever_ends_a_trade_and_tries_again(
+    trading_world: TradingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trading_world.enter_and_die()
+    troubles = [RuntimeError("the heartbeat died")]
+
+    def broken_once(*arguments: Any) -> TradeReport:
+        if troubles:
+            raise troubles.pop()
+        return trade(*arguments)
+
+    monkeypatch.setattr("trading_assets.commands.guard.trade", broken_once)
+    said: list[str] = []
+    watcher = meanwhile(trading_world.is_guarded, trading_world.fall)
+    assert guard(trading_world.settings, trading_world.clock, said.append) == 1
+    watcher.join()
+    told = f"!! {MARKET}: RuntimeError: the heartbeat died; tried again in a moment"
+    assert told in said
     assert said[-1] == "everything is sold"
 
 
