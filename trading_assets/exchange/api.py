@@ -110,8 +110,9 @@ class Price:
     source: PriceSource
 
     def age(self, now: datetime) -> timedelta:
-        """Time since the last confirmation; 0 when the clock was set back."""
-        return max(now - self.confirmed_at, timedelta(0))
+        """Time since the last confirmation. After the clock was set back nobody knows it: the time
+        that is between the two, so that what was confirmed before does not stay fresh for hours."""
+        return abs(now - self.confirmed_at)
 
 
 @dataclass(frozen=True, slots=True)

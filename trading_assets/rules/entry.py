@@ -252,7 +252,7 @@ def _market_refusals(
     blocked = sorted(market.cautions & rules.blocking_cautions)
     if blocked:
         yield Refusal(FunnelCode.MARKET_CAUTION, f"{name} carries {', '.join(blocked)}")
-    age = now - market.confirmed_at
+    age = abs(now - market.confirmed_at)  # below 0 after the clock was set back
     if age > rules.max_price_age:
         yield Refusal(
             FunnelCode.PRICE_OLD,

@@ -107,7 +107,7 @@ class Guard:
                 return OrderReason(reason.value)  # told afterwards: first it is sold
         elif now >= plan.deadline:
             return OrderReason.TIME_LIMIT  # needs no price
-        if self._looked_at is not None and now - self._looked_at < _LOOK_EVERY:
+        if not _is_due(self._looked_at, _LOOK_EVERY, now):
             return None
         self._looked_at = now
         self._check_stream(position.market, sees)
@@ -288,8 +288,7 @@ class Guard:
         """Once a minute and first at the start, aside: a slow answer must not hold up a stop."""
         now = self.floor.now()
         every = seconds(self.floor.knobs.reconcile_seconds)
-        due = self._reconciled_at is None or now - self._reconciled_at >= every
-        if not due or self._looking:
+        if self._looking or not _is_due(self._reconciled_at, every, now):
             return
         self._reconciled_at = now
         self._looking = True
@@ -372,6 +371,11 @@ class Guard:
     def _read(self, position_id: str) -> Position:
         with read(self.floor.engine) as connection:
             return records.position(connection, position_id)
+
+
+def _is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
+    """Whether `every` has passed since `last`, or the clock was set back since."""
+    return last is None or not timedelta(0) <= now - last < every
 
 
 def _plan(position: Position) -> ExitPlan:

@@ -42,7 +42,11 @@ class LeaseStatus:
     released_at: datetime | None
 
     def is_live(self, now: datetime) -> bool:
-        return self.released_at is None and now < self.expires_at
+        """Whether its holder has beaten within the time that it lasts, in either direction: a beat
+        from further ahead was made before the clock was set back, and would last till it is there
+        again. A holder that lives beats anew."""
+        lasts = self.expires_at - self.heartbeat_at
+        return self.released_at is None and self.heartbeat_at - lasts <= now < self.expires_at
 
 
 def take(

@@ -176,6 +176,11 @@ def test_a_takeover_under_way_is_waited_for_a_minute() -> None:
     assert may_take_over(2, [_takeover(1, 30, None)], NOW)
 
 
+def test_takeovers_from_before_the_clock_was_set_back_keep_none_waiting() -> None:
+    ahead = -9 * 3600
+    assert may_take_over(1, [_takeover(1, ahead, None), _takeover(1, ahead, 1)], NOW)
+
+
 def test_the_status_sensor_runs_by_default_and_starts_nothing() -> None:
     assert trading_status_sensor.default_status is dg.DefaultSensorStatus.RUNNING
     assert not trading_status_sensor.targets

@@ -120,6 +120,8 @@ def test_a_signal_that_is_over_or_unconfirmed_is_refused(
         (replace(MARKET, warning=True), FunnelCode.MARKET_WARNING),
         (replace(MARKET, cautions=frozenset({"PRICE_FLUCTUATIONS"})), FunnelCode.MARKET_CAUTION),
         (replace(MARKET, confirmed_at=NOW - 5 * SECOND - MICROSECOND), FunnelCode.PRICE_OLD),
+        # The clock was set back since, by who knows how much.
+        (replace(MARKET, confirmed_at=NOW + 5 * SECOND + MICROSECOND), FunnelCode.PRICE_OLD),
     ],
 )
 def test_a_market_in_trouble_is_refused(market: MarketView, expected: FunnelCode) -> None:

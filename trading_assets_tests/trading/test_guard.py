@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from trading_assets.clock import SteppedClock
 from trading_assets.database import alerts, read, signals, write
 from trading_assets.errors import (
     CredentialsRefused,
@@ -383,6 +384,32 @@ def test_a_guard_that_still_sees_by_half_a_stream_holds_on_and_tells_it_once(hel
     closed = held.hold((0, "1000"), (1, "1000"), (1, "980"))
     assert closed.exit_reason is OrderReason.STOP_LOSS
     assert held.alert_kinds() == ["prices_stopped"]
+
+
+def set_back(held: Held, wait: int) -> None:
+    """At that wait the clock goes back by nine hours, and a person halts."""
+
+    def on_wait(number: int) -> None:
+        if number != wait:
+            return
+        held.exchange.clock = held.prices.clock = SteppedClock(NOW - timedelta(hours=9))
+        object.__setattr__(held.floor, "clock", held.exchange.clock)
+        halts.halt(held.engine, reason="by_hand", detail="test", now=held.floor.now())
+
+    held.prices.on_wait = on_wait
+
+
+def test_a_guard_sees_a_halt_although_the_clock_was_set_back(held: Held) -> None:
+    set_back(held, 2)
+    assert held.hold((0, "1000"), (1, "1000"), (0, "1000")).exit_reason is OrderReason.HALT
+
+
+def test_a_price_from_before_the_clock_was_set_back_is_not_judged(held: Held) -> None:
+    """It was confirmed nine hours ahead, so it is told as old; the halt needs no price."""
+    set_back(held, 2)
+    assert held.hold((0, "1000"), (1, "1000"), (0, None)).exit_reason is OrderReason.HALT
+    assert held.alert_kinds()[0] == "halt"
+    assert "price_old" in held.alert_kinds()
 
 
 def test_a_clock_that_is_apart_alerts(held: Held) -> None:

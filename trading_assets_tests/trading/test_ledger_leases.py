@@ -73,6 +73,22 @@ def test_a_released_lease_is_free_at_once_and_over_for_its_holder(books_engine: 
         leases.require(connection, lease)
 
 
+def test_a_lease_from_before_the_clock_was_set_back_is_free(books_engine: Engine) -> None:
+    """By less than it lasts, it is only a little younger; by nine hours, its holder would have to
+    beat again to be believed."""
+    old = lease_of(books_engine)
+    (status,) = leases.all_leases(books_engine)
+    assert status.is_live(NOW - EIGHT_SECONDS)
+    back = NOW - timedelta(hours=9)
+    assert not status.is_live(back)
+    leases.renew(books_engine, old, now=back, duration=EIGHT_SECONDS)
+    assert leases.take(books_engine, "KRW-BTC", "run-2", now=back, duration=EIGHT_SECONDS) is None
+    free = back + EIGHT_SECONDS
+    new = leases.take(books_engine, "KRW-BTC", "run-2", now=free, duration=EIGHT_SECONDS)
+    assert new is not None
+    assert new.token == 2
+
+
 def test_leases_of_different_markets_do_not_meet(books_engine: Engine) -> None:
     assert lease_of(books_engine).token == lease_of(books_engine, "KRW-ETH").token == 1
 

@@ -22,7 +22,7 @@ def _is_young(scene: Scene, emergency: Emergency, now: datetime) -> bool:
     if emergency.remedy is not Remedy.TAKE_OVER or emergency.market is None:
         return False
     lease = scene.leases.get(emergency.market)
-    return lease is not None and now - lease.heartbeat_at < TAKEOVER_PATIENCE
+    return lease is not None and abs(now - lease.heartbeat_at) < TAKEOVER_PATIENCE
 
 
 def alert_emergencies(engine: Engine, now: datetime) -> tuple[Emergency, ...]:

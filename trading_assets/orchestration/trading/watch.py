@@ -106,6 +106,8 @@ def may_take_over(lost_token: int, earlier: Sequence[Takeover], now: datetime) -
 
     earlier: of the market in the last ten minutes.
     """
+    # One that began later than now did so before the clock was set back: long ago.
+    earlier = [takeover for takeover in earlier if takeover.started_at <= now]
     for takeover in earlier:
         may_begin = now - takeover.started_at < _TAKEOVER_STARTS_WITHIN
         if takeover.lost_token == lost_token and takeover.ended_at is None and may_begin:
