@@ -37,6 +37,7 @@ from trading_assets.errors import (
     TryAgain,
     WrongWorld,
 )
+from trading_assets.exchange.limits import PUBLIC_GROUPS
 from trading_assets.exchange.listening import START_IT
 from trading_assets.exchange.model import Interval
 from trading_assets.exchange.rate_limit import RateLimiter
@@ -143,7 +144,9 @@ class ReroutedSession(requests.Session):
         _read_body(response, self._clock, self._timeout)
         _please_pyupbit(response)
         if response.status_code == 418:
-            limiter.block(_block_seconds(response), _words(response))
+            seconds, words = _block_seconds(response), _words(response)
+            for group in PUBLIC_GROUPS:
+                limiter.for_group(group).block(seconds, words)
         return response
 
 

@@ -17,6 +17,7 @@ from trading_assets.settings import Settings
 
 
 class Group(StrEnum):
+    CANDLE = "candle"
     MARKET = "market"
     ORDERBOOK = "orderbook"
     DEFAULT = "default"
@@ -26,13 +27,15 @@ class Group(StrEnum):
 
 
 # Requests a second, Upbit's limit behind. The public groups follow the candles' rate, because the
-# limiter of `market` is shared with the candle client.
+# limiters of `candle` and `market` are shared with the candle client.
 _ACCOUNT_RATES = {
     Group.DEFAULT: Decimal(24),  # 30
     Group.ORDER: Decimal(9),  # 12
     Group.ORDER_TEST: Decimal(6),  # 8
 }
 _CONNECT_RATE = Decimal(4)  # 5
+# What Upbit counts by address: a 418 in one of them is for all.
+PUBLIC_GROUPS = tuple(group for group in Group if group not in _ACCOUNT_RATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Limits:
             self.limiters[group].pause_until_next_second()
         if answer.status == 418:
             for other, limiter in self.limiters.items():
-                if (other in _ACCOUNT_RATES) == (group in _ACCOUNT_RATES):
+                if (other in PUBLIC_GROUPS) == (group in PUBLIC_GROUPS):
                     limiter.block(answer.block_seconds, answer.words)
 
 
@@ -60,6 +63,7 @@ def limits(settings: Settings, clock: Clock) -> Limits:
     host = urlsplit(settings.exchange_base_url).netloc.replace(":", "-")
     folder: Path = settings.under_root(settings.data_dir) / "limits" / host
     rates = {
+        Group.CANDLE: settings.candle_rate,
         Group.MARKET: settings.candle_rate,
         Group.ORDERBOOK: settings.candle_rate,
         Group.WEBSOCKET_CONNECT: _CONNECT_RATE,

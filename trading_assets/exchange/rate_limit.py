@@ -100,10 +100,14 @@ class RateLimiter:
         self.pause(math.floor(now) + 1 - now)
 
     def block(self, seconds: float, reason: str) -> None:
-        """Remember for every process that the exchange blocks this address (418)."""
+        """Remember for every process that the exchange blocks this address (418).
+
+        The longest of several is kept: another answer may not say how long it lasts.
+        """
         with self._held():
-            until = self._now() + seconds
-            self._write(replace(self._read(), blocked_until=until, blocked_reason=reason))
+            state, until = self._read(), self._now() + seconds
+            if until > state.blocked_until:
+                self._write(replace(state, blocked_until=until, blocked_reason=reason))
 
     def _try(self) -> float:
         """Take a slot and return 0, or the seconds until one may be free."""

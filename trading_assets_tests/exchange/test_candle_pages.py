@@ -18,7 +18,9 @@ from trading_assets.errors import (
     IpBlocked,
     WrongWorld,
 )
+from trading_assets.exchange import refusals
 from trading_assets.exchange.candle_pages import CandlePages, candle_pages
+from trading_assets.exchange.limits import Group, Limits
 from trading_assets.exchange.model import Interval
 from trading_assets.exchange.rate_limit import RateLimiter
 from trading_assets.settings import load_settings
@@ -164,6 +166,31 @@ def test_after_a_block_nobody_sends_until_it_is_over(tmp_path: Path) -> None:
         assert len(server.asked) == 1
         clock.advance(timedelta(seconds=1))
         assert _pages(server.url, tmp_path, clock).page(BTC, M5).empty
+
+
+def test_a_block_met_by_candles_stops_books_and_streams_and_the_other_way_round(
+    tmp_path: Path,
+) -> None:
+    """One address, one block: whoever goes on asking makes it longer."""
+    blocked = json_answer({"error": {"name": 418, "message": "for 90 seconds"}}, status=418)
+    clock = SteppedClock(NOW)
+
+    def limiter(group: Group) -> RateLimiter:
+        return RateLimiter(tmp_path, group.value, Decimal(10), clock)
+
+    with serving(lambda _p, _q: blocked) as server:
+        with pytest.raises(IpBlocked, match="for 90 seconds"):
+            _pages(server.url, tmp_path, clock).page(BTC, M5)
+        for group in (Group.MARKET, Group.ORDERBOOK, Group.WEBSOCKET_CONNECT):
+            with pytest.raises(IpBlocked, match="nothing is sent before that"):
+                limiter(group).acquire()
+        limiter(Group.ORDER).acquire()  # counted by account
+        clock.advance(timedelta(seconds=90))
+        every = Limits({group: limiter(group) for group in Group})
+        every.heed(Group.ORDERBOOK, refusals.Answer(418, {"retry-after": "60"}, b""))
+        with pytest.raises(IpBlocked, match="nothing is sent before that"):
+            _pages(server.url, tmp_path, clock).page(BTC, M5)
+        assert len(server.asked) == 1
 
 
 def test_a_paper_exchange_that_is_not_there_is_named_with_the_way_to_start_it(

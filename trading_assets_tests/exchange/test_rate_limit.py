@@ -97,6 +97,19 @@ def test_a_block_is_refused_for_everyone_until_it_ends(tmp_path: Path) -> None:
     other.acquire()
 
 
+def test_a_shorter_block_does_not_take_a_longer_one_back(tmp_path: Path) -> None:
+    """Two requests were under way: one is told of ten minutes, the other of nothing, so 60 s."""
+    clock = SteppedClock(START)
+    limiter = _limiter(tmp_path, clock)
+    limiter.block(600.0, "Blocked for 600 seconds.")
+    limiter.block(60.0, "blocked")
+    clock.advance(timedelta(seconds=599))
+    with pytest.raises(IpBlocked, match="Blocked for 600 seconds"):
+        limiter.acquire()
+    clock.advance(timedelta(seconds=1))
+    limiter.acquire()
+
+
 def test_a_clock_that_was_set_back_does_not_stop_the_requests(tmp_path: Path) -> None:
     ahead = SteppedClock(START + timedelta(days=1))
     limiter = _limiter(tmp_path, ahead)
