@@ -176,9 +176,14 @@ class OrderDesk:
         self._check()
 
     def _refused(self, intent: Intent, refusal: TradingAssetsError) -> Intent:
-        """Refused by name. Of an order sent before, that proves nothing: it stays UNKNOWN."""
+        """Refused by name. Of an order sent before, that proves nothing: it stays UNKNOWN.
+
+        A refusal of the order itself may have used its identifier up; one of the key or for a
+        maintenance was made before that, and the next sending may be taken.
+        """
         if intent.state is IntentState.UNKNOWN:
-            self._used_up.add(intent.identifier)
+            if isinstance(refusal, OrderRejected):
+                self._used_up.add(intent.identifier)
             self._note_trouble(intent, refusal)
             return intent
         with self._floor.step("mark the order rejected"):

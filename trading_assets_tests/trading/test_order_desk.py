@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.database import alerts, read
 from trading_assets.errors import (
+    CredentialsRefused,
     DuplicatedIdentifier,
     ExchangeMaintenance,
     ExchangeTimeout,
@@ -232,6 +233,27 @@ def test_a_refusal_of_the_second_sending_proves_nothing(
     ended = desk.settle(order.identifier)
     assert ended.state is IntentState.CLOSED
     assert ended.executed_volume == 10
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [ExchangeMaintenance("market_offline"), CredentialsRefused("no", "no_authorization_ip")],
+)
+def test_an_exit_that_meets_a_maintenance_when_sent_again_is_sent_as_soon_as_that_is_over(
+    desk: OrderDesk,
+    exchange: FakeExchange,
+    books_engine: Engine,
+    lease: Lease,
+    refusal: Exception,
+) -> None:
+    """Not a minute later, when it would count as lost: the same name is sent at every poll."""
+    position = bought(books_engine, lease, fee="0")
+    exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+    intent = exit_of(books_engine, lease, position)
+    exchange.outcomes = [(False, TIMEOUT), (False, refusal), (False, refusal), (False, refusal)]
+    assert desk.settle(intent.identifier).state is IntentState.CLOSED
+    assert [p.identifier for p in exchange.posts] == [intent.identifier] * 5
+    assert exchange.clock.now() - NOW < timedelta(seconds=10)
 
 
 def test_an_entry_is_not_sent_again_after_its_time(
