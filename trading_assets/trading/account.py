@@ -4,7 +4,7 @@ The ledger is read before and after the account, so that a fill booked in betwee
 reading and comparing. Not here: what follows from a difference (`reconcile`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from trading_assets.database import read
 from trading_assets.exchange.amounts import EXACT, exact_sum, plain
-from trading_assets.exchange.model import Balance
+from trading_assets.exchange.model import Balance, Order, Side
 from trading_assets.trading import books, records
 from trading_assets.trading.books import Outside
 from trading_assets.trading.floor import Floor
@@ -37,7 +37,7 @@ class AccountView:
 
     steady: nothing was booked meanwhile. outside_krw: KRW that the ledger does not explain.
     available: free KRW. missing: what the account lacks against the ledger, None when nothing;
-    markets with a live order are not judged.
+    markets with a live order are not judged. totals: free and locked; locked: bound in orders.
     """
 
     steady: bool
@@ -45,6 +45,7 @@ class AccountView:
     available: Decimal
     missing: str | None
     totals: Mapping[str, Decimal]
+    locked: Mapping[str, Decimal]
     ledger: LedgerView
 
     @property
@@ -55,6 +56,18 @@ class AccountView:
     def settled_but_for(self, identifier: str) -> bool:
         """The same, whatever the order of this name does."""
         return self.steady and all(name == identifier for _, name in self.ledger.live_orders)
+
+    def binds_more(self, market: str, side: Side, shown: Collection[Order]) -> bool:
+        """Whether more of what an order of that market and side binds is locked than `shown`, the
+        open orders of the whole account, say: one that is not shown may be waiting."""
+        base, quote = market.partition("-")[2], market.partition("-")[0]
+        currency = quote if side is Side.BID else base
+        binding = (
+            order.locked
+            for order in shown
+            if order.side is side and currency in order.market.split("-")
+        )
+        return self.locked.get(currency, NOTHING) > exact_sum(binding)
 
     def outside(self, market: str) -> Outside:
         """What the account has besides the ledger, KRW and the coin of `market`."""
@@ -78,6 +91,7 @@ def view_account(floor: Floor) -> AccountView:
         available=_free_krw(balances),
         missing=_missing(after, totals) if before == after else None,
         totals=totals,
+        locked={b.currency: b.locked for b in balances},
         ledger=after,
     )
 

@@ -210,14 +210,20 @@ class OrderDesk:
         lost_after = seconds(self._floor.knobs.lost_order_seconds)
         if intent.unknown_since is None or now - intent.unknown_since < lost_after:
             return intent
-        if self._is_listed(intent, now):
+        waiting = self._waiting_unless_listed(intent, now)
+        if waiting is None:
             return intent
         with self._floor.step("read the account"):
             account = view_account(self._floor)
         outside = account.outside(intent.market)
         if (intent.quote_outside, intent.base_outside) != (outside.quote, outside.base):
             if self._is_its_own(intent, account, outside, now):
-                self._tell_stuck(intent, outside)
+                self._tell_stuck(intent, _moved(intent, outside))
+            return intent
+        if account.binds_more(intent.market, intent.side, waiting):
+            # An order that waits unseen moves nothing, it only binds; so do orders not booked yet.
+            if now - intent.unknown_since >= lost_after * _OTHERS_SETTLE_IN:
+                self._tell_stuck(intent, "more is locked than the open orders of the account bind")
             return intent
         with self._floor.step("mark the order burnt"):
             return booking.mark_burnt(
@@ -245,17 +251,17 @@ class OrderDesk:
         others_settle_in = seconds(self._floor.knobs.lost_order_seconds) * _OTHERS_SETTLE_IN
         return now - self._differs[1] >= others_settle_in
 
-    def _is_listed(self, intent: Intent, now: datetime) -> bool:
-        """Whether any of the exchange's lists has the order."""
-        account, market = self._floor.account, intent.market
+    def _waiting_unless_listed(self, intent: Intent, now: datetime) -> tuple[Order, ...] | None:
+        """All open orders of the account; None when any of the exchange's lists has this one."""
+        account = self._floor.account
         with self._floor.step("read the lists of orders"):
             since = intent.created_at - _CLOCKS_APART
-            lists = (
-                account.orders_by_identifier([intent.identifier]),
-                account.open_orders(market),
-                account.closed_orders(since, now + _CLOCKS_APART, market),
-            )
-        return any(o.identifier == intent.identifier for found in lists for o in found)
+            named = account.orders_by_identifier([intent.identifier])
+            waiting = account.open_orders()
+            ended = account.closed_orders(since, now + _CLOCKS_APART, intent.market)
+        if any(o.identifier == intent.identifier for o in (*named, *waiting, *ended)):
+            return None
+        return waiting
 
     def _poll(self, intent: Intent) -> Intent:
         found = self._find(intent)
@@ -335,18 +341,23 @@ class OrderDesk:
                 f"{self._troubles} tries: {_said(trouble)}.{exit_goes_on}",
             )
 
-    def _tell_stuck(self, intent: Intent, outside: Outside) -> None:
-        coin = intent.market.partition("-")[2]
+    def _tell_stuck(self, intent: Intent, why: str) -> None:
         self._floor.alert(
             Severity.CRITICAL,
             "order_stuck",
             f"order-stuck-{intent.identifier}",
-            f"{intent.market}: order {intent.identifier} is in no list of the exchange, but the "
-            f"account is not as it was before it: besides the ledger it had "
-            f"{_amount(intent.quote_outside)} KRW and {_amount(intent.base_outside)} {coin}, it "
-            f"has {_amount(outside.quote)} KRW and {_amount(outside.base)} {coin}. So the order "
-            "stays UNKNOWN. Look at the account.",
+            f"{intent.market}: order {intent.identifier} is in no list of the exchange, but {why}. "
+            "So the order stays UNKNOWN. Look at the account.",
         )
+
+
+def _moved(intent: Intent, outside: Outside) -> str:
+    coin = intent.market.partition("-")[2]
+    return (
+        "the account is not as it was before it: besides the ledger it had "
+        f"{_amount(intent.quote_outside)} KRW and {_amount(intent.base_outside)} {coin}, it has "
+        f"{_amount(outside.quote)} KRW and {_amount(outside.base)} {coin}"
+    )
 
 
 def _amount(amount: Decimal | None) -> str:

@@ -68,7 +68,10 @@ class FakeExchange:
 
     def balances(self) -> tuple[Balance, ...]:
         self._read()
-        return tuple(Balance(c, total, NOTHING, NOTHING) for c, total in self.totals.items())
+        return tuple(
+            Balance(c, total - self._locked(c), self._locked(c), NOTHING)
+            for c, total in self.totals.items()
+        )
 
     def rules(self, market: str) -> MarketRules:
         self._read()
@@ -132,7 +135,7 @@ class FakeExchange:
             reserved_fee=NOTHING,
             remaining_fee=NOTHING,
             paid_fee=NOTHING,
-            locked=NOTHING,
+            locked=self._bound(request) if self.rests else NOTHING,
             prevented_volume=NOTHING,
             prevented_locked=NOTHING,
             trades_count=1 if traded else 0,
@@ -188,6 +191,17 @@ class FakeExchange:
     def instruments(self, markets: Sequence[str]) -> tuple[Instrument, ...]:
         self._read()
         return tuple(Instrument(market, "KRW", Decimal(1)) for market in markets)
+
+    def _bound(self, request: OrderRequest) -> Decimal:
+        """What an order of that request binds while it waits: KRW, or coins."""
+        volume = cast(Decimal, request.volume)
+        return volume * (request.price or self.price) if request.side is Side.BID else volume
+
+    def _locked(self, currency: str) -> Decimal:
+        """Of all orders that wait, also of those that are not shown yet."""
+        side = Side.BID if currency == "KRW" else Side.ASK
+        waiting = (o for o in self.made.values() if not o.is_terminal and o.side is side)
+        return sum((o.locked for o in waiting), NOTHING)
 
     # --- how ----------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from trading_assets.trading.floor import Floor
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.order_desk import OrderDesk
 from trading_assets.trading.records import Intent
-from trading_assets.trading.states import IntentState
+from trading_assets.trading.states import IntentState, Leg
 from trading_assets_tests.trading.fake_exchange import FakeExchange, fake_floor, stepped
 from trading_assets_tests.trading.ledger_world import (
     EIGHT_SECONDS,
@@ -153,6 +153,27 @@ def test_an_order_stays_unknown_while_the_account_differs(
     assert desk.settle(order.identifier).state is IntentState.BURNT
     assert exchange.clock.now() >= back
     assert "order_stuck" in alert_kinds(books_engine)
+
+
+@pytest.mark.parametrize("leg", [Leg.ENTRY, Leg.EXIT])
+def test_an_order_that_waits_unseen_is_not_lost_while_it_binds_what_it_would_trade(
+    desk: OrderDesk, exchange: FakeExchange, books_engine: Engine, lease: Lease, leg: Leg
+) -> None:
+    """Taken, its answer lost, in no list for two and a half minutes and not traded: balance and
+    locked come to what they were before it."""
+    if leg is Leg.ENTRY:
+        intent = entered(books_engine, lease)
+    else:
+        intent = exit_of(books_engine, lease, bought(books_engine, lease, fee="0"))
+        exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+    exchange.rests = True
+    exchange.outcomes = [(True, TIMEOUT)]
+    exchange.visible_after = timedelta(seconds=150)
+    ended = desk.settle(intent.identifier)
+    assert ended.state is IntentState.CLOSED
+    assert ended.executed_volume == 0
+    assert len(exchange.made) == 1
+    assert "order_stuck" not in alert_kinds(books_engine)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +354,7 @@ def test_an_order_that_was_taken_and_is_not_shown_for_a_minute_is_told(
     desk: OrderDesk,
     exchange: FakeExchange,
     order: Intent,
+    *,
     books_engine: Engine,
     seconds: int,
     kinds: list[str],
