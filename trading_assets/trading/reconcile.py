@@ -30,6 +30,9 @@ ACCOUNT = "account"  # the subject of the lease under which flows are recorded
 _KIND = "reconcile"
 _LOOK_BACK = timedelta(hours=24)
 _SMALLEST_FLOW = Decimal(1)  # KRW; the exchange may round what it shows
+# How far the account may lag behind its orders, which is not documented: a difference is real when
+# it is still there after so many seconds.
+_LAG_SECONDS = Decimal(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ def reconcile(floor: Floor, holder: str, *, own: Lease | None = None) -> Reconci
 def _compare(floor: Floor, holder: str) -> tuple[AccountView, Decimal]:
     """The account beside the ledger, what it lacks recorded, and the flow that was (KRW)."""
     account = view_account(floor)
+    if account.missing is not None:
+        floor.pause(_LAG_SECONDS)
+        account = view_account(floor)
     flow = _recorded_flow(floor, holder, account)
     if flow:
         account = view_account(floor)
@@ -184,6 +190,7 @@ def _recorded_flow(floor: Floor, holder: str, account: AccountView) -> Decimal:
     nothing = Decimal(0)
     if not account.settled or _moved(floor, account) == nothing:
         return nothing
+    floor.pause(_LAG_SECONDS)
     # One at a time, or two processes would both record it.
     lease = _taken(floor, ACCOUNT, holder)
     if lease is None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.database import alerts, read
-from trading_assets.exchange.model import Order, OrderRequest, OrderType, Side
+from trading_assets.exchange.model import Balance, Order, OrderRequest, OrderType, Side
 from trading_assets.trading import booking, books, leases, records
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.leases import Lease
@@ -92,6 +92,25 @@ def test_a_withdrawal_is_a_flow_and_no_loss(floor: Floor, exchange: FakeExchange
     assert reconcile(floor, "me").flow == -300_000
     assert capital(floor.engine) == 700_000
     assert alert_kinds(floor.engine) == ["external_flow"]
+
+
+def test_an_account_that_lags_behind_its_orders_has_no_flow_and_lacks_nothing(
+    floor: Floor, exchange: FakeExchange, lease: Lease
+) -> None:
+    """A purchase is booked, and the account shows it a second later."""
+    bought(floor.engine, lease, fee="0")
+    balances = exchange.balances
+
+    def lagging() -> tuple[Balance, ...]:
+        if exchange.clock.now() - NOW >= timedelta(seconds=1):
+            exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+        return balances()
+
+    exchange.balances = lagging  # type: ignore[method-assign]
+    found = reconcile(floor, "me")
+    assert found.flow == 0
+    assert found.account.missing is None
+    assert alert_kinds(floor.engine) == []
 
 
 def test_no_flow_is_recorded_while_an_order_is_under_way(
