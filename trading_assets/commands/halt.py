@@ -18,6 +18,21 @@ def holder() -> str:
     return f"by-hand-{os.uname().nodename}-{os.getpid()}"
 
 
+def is_gone(name: str) -> bool:
+    """Whether `name` is of such a process on this machine and it has ended: only a kill leaves its
+    lease behind. A process number that is in use again says nothing."""
+    kind, _, pid = name.rpartition("-")
+    if kind != f"by-hand-{os.uname().nodename}" or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 def halt(settings: Settings, clock: Clock, say: Callable[[str], None], reason: str) -> int:
     """Stop entries, cancel our orders, sell our positions; 1 when something went wrong.
 

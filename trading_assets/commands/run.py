@@ -22,7 +22,12 @@ from trading_assets.commands.only_one import OnlyOne
 from trading_assets.commands.ports import free_ports, require_free_ports
 from trading_assets.commands.prepare import prepare_world
 from trading_assets.commands.supervisor import Guardian, Supervisor
-from trading_assets.commands.unguarded import left_open, release_dead_runs, unguarded
+from trading_assets.commands.unguarded import (
+    left_open,
+    release_dead_runs,
+    release_gone_guards,
+    unguarded,
+)
 from trading_assets.database import open_database
 from trading_assets.errors import NotReadyYet
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
@@ -71,6 +76,7 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
     prepare_world(settings, say, close_runs_since=only_one.previous_stop(clock.now()))
     only_one.forget_stop()
     engine = open_database(settings, world)
+    release_gone_guards(engine, clock.now())
     for line in left_open(engine):
         say(line)
     supervisor = _supervisor(

@@ -1,23 +1,35 @@
 """What `trading-assets run` leaves behind, and finds: positions that nobody holds."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from sqlalchemy.engine import Engine
 
+from trading_assets.commands.halt import is_gone
 from trading_assets.database import read
 from trading_assets.settings import Settings, TradingMode
 from trading_assets.trading import leases, records
 from trading_assets.trading.leases import Lease
 
-# How the runs of Dagster call themselves; `trading-assets guard` may hold on and is left alone.
+# How the runs of Dagster call themselves.
 RUN_PREFIX = "run-"
 
 
 def release_dead_runs(engine: Engine, now: datetime) -> None:
-    """Give back the leases of trade runs, all of which have ended: the next start need not wait."""
+    """Give back the leases of trade runs, all of which have ended, and of guards that are gone:
+    the next start need not wait, and what they held counts as unguarded at once."""
+    _release(engine, now, lambda holder: holder.startswith(RUN_PREFIX) or is_gone(holder))
+
+
+def release_gone_guards(engine: Engine, now: datetime) -> None:
+    """Give back the leases of `trading-assets guard` processes that were killed; one that lives is
+    left alone."""
+    _release(engine, now, is_gone)
+
+
+def _release(engine: Engine, now: datetime, is_dead: Callable[[str], bool]) -> None:
     for lease in leases.all_leases(engine):
-        if lease.holder.startswith(RUN_PREFIX) and lease.released_at is None:
+        if lease.released_at is None and is_dead(lease.holder):
             leases.release(engine, Lease(lease.subject, lease.holder, lease.token), now)
 
 

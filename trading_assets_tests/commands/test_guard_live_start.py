@@ -1,14 +1,24 @@
 """The first start with real money, and what a stop leaves unguarded."""
 
-from datetime import timedelta
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import Engine
 
 from trading_assets.clock import SystemClock
+from trading_assets.commands.halt import holder
 from trading_assets.commands.live_start import PHRASE, confirm_live_start, intentions
-from trading_assets.commands.unguarded import release_dead_runs, unguarded
+from trading_assets.commands.unguarded import (
+    release_dead_runs,
+    release_gone_guards,
+    unguarded,
+)
 from trading_assets.errors import CredentialsRefused, EnvironmentProblem
 from trading_assets.exchange import upbit
 from trading_assets.exchange.model import Balance
@@ -110,3 +120,25 @@ def test_a_stop_names_what_nobody_holds_and_gives_dead_leases_back() -> None:
     assert by_hand is not None
     release_dead_runs(engine, NOW + timedelta(seconds=3))
     assert list(unguarded(settings, engine, NOW + timedelta(seconds=3))) == []
+
+
+@pytest.mark.parametrize("give_back", [release_dead_runs, release_gone_guards])
+def test_a_guard_that_was_killed_keeps_its_lease_only_until_the_next_stop_or_start(
+    give_back: Callable[[Engine, datetime], None],
+) -> None:
+    """Its name says its process; one that lives, or lives on another machine, is left alone."""
+    settings = load_settings()
+    _, engine = prepared(settings)
+    emptied(engine)
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        killed.wait()
+    lasts = timedelta(hours=1)
+    for market, name in (
+        ("KRW-BTC", f"by-hand-{os.uname().nodename}-{killed.pid}"),
+        ("KRW-ETH", holder()),
+        ("KRW-SOL", f"by-hand-another-{killed.pid}"),
+    ):
+        assert leases.take(engine, market, name, now=NOW, duration=lasts) is not None
+    give_back(engine, NOW)
+    held = [lease.subject for lease in leases.all_leases(engine) if lease.is_live(NOW)]
+    assert held == ["KRW-ETH", "KRW-SOL"]
