@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -167,6 +168,23 @@ def test_takeovers_that_fail_one_after_the_other_are_all_waited_for() -> None:
     failed = [_takeover(1, 60, 1), _takeover(1, 50, 19)]
     assert not may_take_over(1, [*failed, _takeover(2, 19, 18)], NOW)
     assert may_take_over(1, [*failed, _takeover(2, 20, 18)], NOW)
+
+
+def _killed(token: int, begun: int, beat: int, recorded: int | None) -> Takeover:
+    """A takeover that began so many seconds ago, after a lease that last beat `beat` seconds ago,
+    and whose end was recorded after `recorded` seconds."""
+    return replace(_takeover(token, begun, recorded), lost_at=NOW - timedelta(seconds=beat))
+
+
+def test_takeovers_that_are_killed_at_once_are_told_by_their_leases_last_beat() -> None:
+    """Each beat for 3 s; their ends were recorded 25 s after they began, or not yet. The fourth may
+    follow 20 s after the third."""
+    loop = [_killed(1, 76, 90, 25), _killed(2, 48, 73, 25), _killed(3, 20, 45, None)]
+    assert may_take_over(4, loop, NOW, NOW - timedelta(seconds=17))
+    second = timedelta(seconds=1)
+    assert not may_take_over(4, loop, NOW - second, NOW - timedelta(seconds=17))
+    # By the recorded ends alone each of the first two held.
+    assert may_take_over(4, loop[:2], NOW - timedelta(seconds=23), None)
 
 
 def test_a_takeover_under_way_is_waited_for_a_minute() -> None:

@@ -150,6 +150,8 @@ def test_a_position_whose_run_was_terminated_is_taken_over_and_its_stop_fires(
         "ops": {"hold_trade": {"config": {"market": MARKET, "signal_id": None}}}
     }
     assert takeover.tags["trading_assets/lost_token"] == "1"
+    lost = trading_world.lease()
+    assert takeover.tags["trading_assets/lost_at"] == lost.heartbeat_at.isoformat()
     with once(trading_world.is_guarded, trading_world.fall):
         assert trading_world.execute(takeover).success
     left = trading_world.position()

@@ -26,6 +26,7 @@ from trading_assets.orchestration.trading.sensors import trading_sensor
 from trading_assets.settings import Settings, load_settings
 from trading_assets.trading import books, leases, records
 from trading_assets.trading.floor import floor_of
+from trading_assets.trading.leases import LeaseStatus
 from trading_assets.trading.reconcile import open_books
 from trading_assets.trading.records import Position
 from trading_assets.trading.states import PositionState
@@ -167,6 +168,13 @@ class TradingWorld:
         with read(self.engine) as connection:
             every = records.all_positions(connection)
         return every[0] if every else None
+
+    def lease(self) -> LeaseStatus:
+        """The only lease there is."""
+        with read(self.engine) as connection:
+            found = leases.status_of(connection, MARKET)
+        assert found is not None
+        return found
 
     def is_guarded(self) -> bool:
         """Whether the position is open and a live holder has judged a price of it."""

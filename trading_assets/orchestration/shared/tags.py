@@ -6,11 +6,13 @@ from enum import StrEnum
 RESEARCH = "trading_assets/research"
 # The market that a run retrains; dagster.yaml lets one of each run at once.
 RETRAIN = "trading_assets/retrain"
-# What a trade run is about. The lost token is of the lease that a takeover follows.
+# What a trade run is about. The lost token is of the lease that a takeover follows, which was seen
+# alive for the last time at that moment.
 MARKET = "trading_assets/market"
 SIGNAL = "trading_assets/signal"
 MODEL_VERSION = "trading_assets/model_version"
 LOST_TOKEN = "trading_assets/lost_token"
+LOST_AT = "trading_assets/lost_at"
 # Which evaluations a run draws its conclusions from.
 CONCLUSION = "trading_assets/conclusion"
 # The profiles of which some market was still being evaluated then, comma-separated.

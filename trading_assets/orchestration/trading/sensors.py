@@ -110,7 +110,7 @@ def _takeover_request(
         dg.RunsFilter(job_name=TRADE_JOB, tags=market, created_after=now - TAKEOVERS_COUNTED)
     )
     earlier = [_takeover(run) for run in runs if tags.LOST_TOKEN in run.dagster_run.tags]
-    if not may_take_over(wanted.lost_token, earlier, now):
+    if not may_take_over(wanted.lost_token, earlier, now, wanted.lost_at):
         return None
     repeated = any(takeover.lost_token == wanted.lost_token for takeover in earlier)
     attempt = f"{now:%Y-%m-%dT%H:%M:%S}" if repeated else "first"
@@ -126,7 +126,13 @@ def _takeover(run: dg.RunRecord) -> "Takeover":
         if run.end_time is not None:
             ended_at = datetime.fromtimestamp(run.end_time, UTC)
     lost_token = int(run.dagster_run.tags[tags.LOST_TOKEN])
-    return Takeover(lost_token, run.create_timestamp, ended_at)
+    lost_at = run.dagster_run.tags.get(tags.LOST_AT)
+    return Takeover(
+        lost_token,
+        run.create_timestamp,
+        ended_at,
+        None if lost_at is None else datetime.fromisoformat(lost_at),
+    )
 
 
 def trade_request(wanted: "Wanted", run_key: str) -> dg.RunRequest:
@@ -135,6 +141,7 @@ def trade_request(wanted: "Wanted", run_key: str) -> dg.RunRequest:
         tags.MARKET: wanted.market,
         tags.SIGNAL: wanted.signal_id,
         tags.LOST_TOKEN: wanted.lost_token,
+        tags.LOST_AT: None if wanted.lost_at is None else wanted.lost_at.isoformat(),
         tags.MODEL_VERSION: wanted.model_version,
         tags.MAX_RETRIES: 0,
         tags.MAX_RUNTIME: int(wanted.longest.total_seconds()),

@@ -31,7 +31,8 @@ _HOPELESS = 10
 class Wanted:
     """A trade that should begin. signal_id: None to take over what `market` holds already.
 
-    lost_token: of the lease that the takeover follows. longest: what the run may last.
+    lost_token, lost_at: of the lease that the takeover follows, and when it last beat (None when
+    there never was one). longest: what the run may last.
     """
 
     market: str
@@ -40,6 +41,7 @@ class Wanted:
     model_version: str | None
     longest: timedelta
     why: str
+    lost_at: datetime | None = None
 
 
 def wanted_takeovers(engine: Engine, now: datetime) -> tuple[Wanted, ...]:
@@ -54,6 +56,7 @@ def wanted_takeovers(engine: Engine, now: datetime) -> tuple[Wanted, ...]:
 
 def _takeover(scene: Scene, market: str, lost_token: int, why: str) -> Wanted:
     held = next((p for p in scene.positions if p.market == market), None)
+    lost = scene.leases.get(market)
     return Wanted(
         market=market,
         signal_id=None,
@@ -61,6 +64,7 @@ def _takeover(scene: Scene, market: str, lost_token: int, why: str) -> Wanted:
         model_version=None if held is None else held.model_version,
         longest=SPARE + timedelta(seconds=0 if held is None else held.timeout_seconds),
         why=why,
+        lost_at=None if lost is None else lost.heartbeat_at,
     )
 
 
@@ -90,21 +94,26 @@ def wanted_entries(engine: Engine, settings: Settings, now: datetime) -> tuple[W
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """One that was started. lost_token: of the lease it follows. ended_at: None while under way."""
+    """One that was started. lost_token, lost_at: of the lease it follows, as in Wanted. ended_at:
+    as it was recorded, None while under way."""
 
     lost_token: int
     started_at: datetime
     ended_at: datetime | None
-
-    def lasted(self, now: datetime) -> timedelta:
-        return (self.ended_at or now) - self.started_at
+    lost_at: datetime | None = None
 
 
-def may_take_over(lost_token: int, earlier: Sequence[Takeover], now: datetime) -> bool:
+def may_take_over(
+    lost_token: int,
+    earlier: Sequence[Takeover],
+    now: datetime,
+    lost_at: datetime | None = None,
+) -> bool:
     """Whether the next takeover of a market may start: not while the last may still begin to hold,
     and after a pause when the last ones ended at once.
 
-    earlier: of the market in the last ten minutes.
+    earlier: of the market in the last ten minutes. lost_at: when the lease of `lost_token` last
+    beat; without it, only the recorded ends tell how long they lasted.
     """
     # One that began later than now did so before the clock was set back: long ago.
     earlier = [takeover for takeover in earlier if takeover.started_at <= now]
@@ -113,8 +122,24 @@ def may_take_over(lost_token: int, earlier: Sequence[Takeover], now: datetime) -
         if takeover.lost_token == lost_token and takeover.ended_at is None and may_begin:
             return False
     newest_first = sorted(earlier, key=lambda t: t.started_at, reverse=True)
-    failed = list(itertools.takewhile(lambda t: t.lasted(now) < _HELD_AFTER, newest_first))
-    return not failed or now - failed[0].started_at >= pause_before(len(failed))
+    followers = [Takeover(lost_token, now, None, lost_at), *newest_first]
+    failed = sum(
+        1
+        for _ in itertools.takewhile(
+            lambda pair: _lasted(*pair, now) < _HELD_AFTER,
+            zip(newest_first, followers, strict=False),
+        )
+    )
+    return not failed or now - newest_first[0].started_at >= pause_before(failed)
+
+
+def _lasted(takeover: Takeover, follower: Takeover, now: datetime) -> timedelta:
+    """How long a takeover was there, by the last beat of its lease if it had one: when a process is
+    killed, Dagster notices only some time later."""
+    end = takeover.ended_at or now
+    if follower.lost_at is not None and follower.lost_token > takeover.lost_token:
+        end = min(end, follower.lost_at)
+    return end - takeover.started_at
 
 
 def pause_before(takeovers: int) -> timedelta:
