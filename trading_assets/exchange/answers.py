@@ -140,6 +140,22 @@ def balances_of(body: bytes) -> tuple[Balance, ...]:
     return found
 
 
+def key_end_of(body: bytes, access_key: str) -> datetime | None:
+    """When the key expires, by an api_keys answer; None when that does not tell it.
+
+    Nothing is raised here: every error of this file shows what it read, and that is keys.
+    """
+    place = "api_keys"
+    try:
+        rows = _list(exact_json(body, place), place)
+        mine = (
+            row for row in rows if isinstance(row, dict) and row.get("access_key") == access_key
+        )
+        return next((_time(row, "expire_at", place) for row in mine), None)
+    except MalformedAnswer:
+        return None
+
+
 def rules_of(body: bytes, market: str) -> MarketRules:
     """The rules of an orders/chance answer for `market`."""
     place = f"orders/chance {market}"

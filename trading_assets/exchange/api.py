@@ -51,6 +51,11 @@ class Trading(Protocol):
     def balances(self) -> tuple[Balance, ...]:
         """Every currency the account has ever held, free and locked."""
 
+    def key_ends_at(self) -> datetime:
+        """When the account's key expires (aware UTC): Upbit's are good for a year.
+
+        Raises MalformedAnswer when the exchange lists its keys without this one."""
+
     def rules(self, market: str) -> MarketRules:
         """Fees, minimum, types and state of a market for this account. Raises OrderRejected for a
         market that there is not."""

@@ -197,13 +197,25 @@ class UpbitQuotation:
 class UpbitTrading:
     """api.Trading over REST. Thread-safe. Build with `trading`."""
 
-    def __init__(self, requests: _Requests) -> None:
+    def __init__(self, requests: _Requests, access_key: SecretStr) -> None:
         self._requests = requests
+        self._access_key = access_key
 
     def balances(self) -> tuple[Balance, ...]:
         return self._requests.read(
             Group.DEFAULT, "accounts", lambda sdk: sdk.accounts.list(), answers.balances_of
         )
+
+    def key_ends_at(self) -> datetime:
+        ends_at = self._requests.read(
+            Group.DEFAULT,
+            "api_keys",
+            lambda sdk: sdk.api_keys.list(),
+            lambda body: answers.key_end_of(body, self._access_key.get_secret_value()),
+        )
+        if ends_at is None:
+            raise MalformedAnswer("api_keys: must tell when the key that asks expires")
+        return ends_at
 
     def rules(self, market: str) -> MarketRules:
         return self._requests.read(
@@ -344,7 +356,8 @@ def trading(settings: Settings, clock: Clock, *, attempts: int = READ_ATTEMPTS) 
 
     Raises SettingsError for a wrong host, CredentialsRefused without keys in live mode.
     """
-    return UpbitTrading(_requests(settings, clock, attempts, keys=account_keys(settings)))
+    keys = account_keys(settings)
+    return UpbitTrading(_requests(settings, clock, attempts, keys=keys), keys[0])
 
 
 def account_keys(settings: Settings) -> tuple[SecretStr, SecretStr]:

@@ -403,7 +403,9 @@ class PaperExchange(Starlette):
             for name, value in parse_qsl(raw.decode("ascii", errors="replace"))
         ]
         handling = _handling(request.scope.get(_FAULT))
-        return private.Call(self.desk, now_ms, pairs, dict(fields), handling)
+        return private.Call(
+            self.desk, now_ms, pairs, dict(fields), handling, str(claims["access_key"])
+        )
 
     # --- faults ---------------------------------------------------------------------------------
 

@@ -59,6 +59,12 @@ def account_row(held: PaperBalance) -> Json:
     }
 
 
+def api_key(access_key: str, ends_ms: int) -> Json:
+    """An element of GET /v1/api_keys."""
+    ends_at = (_UNIX + timedelta(milliseconds=ends_ms)).astimezone(_KST)
+    return {"access_key": access_key, "expire_at": ends_at.isoformat(timespec="seconds")}
+
+
 def chance(market: str, fee_rate: Decimal, quote: PaperBalance, base: PaperBalance) -> Json:
     """GET /v1/orders/chance."""
     fee = plain(fee_rate)

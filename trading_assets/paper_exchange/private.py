@@ -24,6 +24,8 @@ from trading_assets.paper_exchange.refusals import (
 )
 
 WEEK_MS = 7 * 86_400_000
+# Upbit's keys are good for a year; those of play money always have a whole one left.
+_KEY_LASTS_MS = 365 * 86_400_000
 _MOST_IDS = 100
 _MOST_CANCELLED_IDS = 20
 _MOST_CANCELLED = 300
@@ -46,7 +48,7 @@ Answer = tuple[int, Any]
 class Call:
     """A private request. now_ms: the exchange's time. fields: of a POST's body, else empty.
 
-    pairs: of the query, in its order, names without `[]`.
+    pairs: of the query, in its order, names without `[]`. access_key: whose token it carries.
     """
 
     desk: Desk
@@ -54,6 +56,7 @@ class Call:
     pairs: Sequence[tuple[str, str]]
     fields: Mapping[str, Any]
     handling: Handling = AS_USUAL
+    access_key: str = ""
 
     def one(self, name: str) -> str | None:
         """The last value of a parameter; an empty one counts as absent."""
@@ -86,6 +89,10 @@ class Call:
 
 async def accounts(call: Call) -> Answer:
     return 200, forms.account_rows(call.desk.account.balances())
+
+
+async def api_keys(call: Call) -> Answer:
+    return 200, [forms.api_key(call.access_key, call.now_ms + _KEY_LASTS_MS)]
 
 
 async def order_chance(call: Call) -> Answer:
@@ -305,6 +312,7 @@ class Endpoint:
 
 ENDPOINTS = (
     Endpoint("GET", "/v1/accounts", "default", accounts),
+    Endpoint("GET", "/v1/api_keys", "default", api_keys),
     Endpoint("GET", "/v1/orders/chance", "default", order_chance),
     Endpoint("GET", "/v1/order", "default", order),
     Endpoint("GET", "/v1/orders/uuids", "default", orders_by_ids),

@@ -213,6 +213,40 @@ def test_what_the_client_sends_carries_the_documented_hash(shared_data: Path) ->
     assert request.claims["query_hash"] == documented["query_hash"]
 
 
+def test_the_key_that_asks_is_found_among_the_accounts_keys() -> None:
+    def respond(request: Request) -> Reply:
+        assert request.path == "/v1/api_keys"
+        return told(
+            [
+                {"access_key": "another", "expire_at": "2026-01-01T00:00:00+09:00"},
+                {"access_key": ACCESS_KEY, "expire_at": "2027-03-02T09:00:00+09:00"},
+            ]
+        )
+
+    with account(respond) as (client, _, _):
+        assert client.key_ends_at() == datetime(2027, 3, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        told([{"access_key": ACCESS_KEY + "-not", "expire_at": "2027-03-02T09:00:00+09:00"}]),
+        told([{"access_key": ACCESS_KEY, "expire_at": "2027-03-02"}]),
+        told([{"access_key": ACCESS_KEY}]),
+        told({"access_key": ACCESS_KEY}),
+        Reply(200, json.dumps([{"access_key": ACCESS_KEY}]).encode()[:-3]),
+    ],
+    ids=["another's", "no zone", "no end", "no list", "half"],
+)
+def test_a_list_of_keys_that_makes_no_sense_is_refused_without_showing_a_key(
+    answer: Reply,
+) -> None:
+    with account(lambda _: answer) as (client, _, _):
+        told_of_it = _everything_about(client.key_ends_at)
+    assert "MalformedAnswer: api_keys: must tell when the key that asks expires" in told_of_it
+    assert ACCESS_KEY not in told_of_it
+
+
 def test_reads_share_one_connection() -> None:
     with account(lambda _: told([])) as (client, server, _):
         for _n in range(5):

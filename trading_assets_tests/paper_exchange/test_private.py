@@ -13,7 +13,7 @@ from trading_assets.clock import SteppedClock
 from trading_assets_tests.conftest import MakeExchange, RunningExchange
 from trading_assets_tests.paper_exchange import documented_private
 from trading_assets_tests.paper_exchange.conftest import NOW
-from trading_assets_tests.paper_exchange.trading_by_hand import Signed
+from trading_assets_tests.paper_exchange.trading_by_hand import ACCESS, Signed
 
 BTC = "KRW-BTC"
 ORDER_KEYS = set(documented_private.ORDER_WAITING) - {"trades"} | {"smp_type"}
@@ -76,6 +76,11 @@ def test_accounts_have_the_documented_shape(client: Signed) -> None:
         "avg_buy_price_modified": False,
         "unit_currency": "KRW",
     }
+
+
+def test_a_key_of_play_money_has_a_year_left(client: Signed) -> None:
+    (key,) = rows(client.get("/v1/api_keys"))
+    assert key == {"access_key": ACCESS, "expire_at": "2027-11-23T19:07:05+09:00"}
 
 
 def test_chance_has_the_documented_shape(client: Signed) -> None:

@@ -63,6 +63,7 @@ class FakeExchange:
         default_factory=lambda: {"KRW": Decimal(1_000_000), "BTC": NOTHING}
     )
     listed: tuple[Market, ...] = (Market(BTC, warning=False, cautions=frozenset()),)
+    key_ends: datetime = NOW + timedelta(days=365)
 
     # --- Trading ------------------------------------------------------------------------------
 
@@ -72,6 +73,10 @@ class FakeExchange:
             Balance(c, total - self._locked(c), self._locked(c), NOTHING)
             for c, total in self.totals.items()
         )
+
+    def key_ends_at(self) -> datetime:
+        self._read()
+        return self.key_ends
 
     def rules(self, market: str) -> MarketRules:
         self._read()

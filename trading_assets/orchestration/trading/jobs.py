@@ -70,6 +70,8 @@ def trade_job() -> None:
 
 @dg.op(required_resource_keys=_NEEDED, description="The ledger against account and orders.")
 def reconcile_account(context: dg.OpExecutionContext) -> None:
+    from trading_assets.errors import TradingAssetsError
+    from trading_assets.trading.key_age import key_left
     from trading_assets.trading.reconcile import open_books, reconcile
 
     floor, holder = context.resources.open_floor(context.log.info), holder_of(context.run_id)
@@ -77,8 +79,15 @@ def reconcile_account(context: dg.OpExecutionContext) -> None:
     found = reconcile(floor, holder)
     for report in found.reports:
         context.log.warning(report)
+    try:
+        key_days_left = str(key_left(floor).days)
+    except TradingAssetsError as exc:
+        # The books are whole; whether a key may ask for its end at all depends on its permissions.
+        context.log.warning(f"the key's end is not known: {exc}")
+        key_days_left = "not known"
     context.add_output_metadata(
         {
+            "key_days_left": key_days_left,
             "adopted_orders": len(found.adopted),
             "reports": len(found.reports),
             "missing": found.account.missing or "nothing",
@@ -91,7 +100,8 @@ def reconcile_account(context: dg.OpExecutionContext) -> None:
     name=RECONCILE_JOB,
     tags={**_ONCE, tags.MAX_RUNTIME: str(CHECK_SECONDS)},
     description="Compares the ledger with the account and its orders: books our own stray orders, "
-    "records money that moved without us, reports everything else and leaves it alone.",
+    "records money that moved without us, reports everything else and leaves it alone; tells weeks "
+    "before the account's key ends.",
 )
 def reconcile_job() -> None:
     reconcile_account()
