@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._grpc.client import DagsterGrpcClient
 
 from trading_assets.commands import groups
 from trading_assets.commands.ports import free_ports
@@ -78,6 +79,7 @@ class Served:
 
     world: TradingWorld
     instance: dg.DagsterInstance
+    port: int
     start_server: Callable[[], "subprocess.Popen[bytes]"]
     server: "subprocess.Popen[bytes]"
 
@@ -90,6 +92,10 @@ class Served:
     def trades(self) -> Sequence[dg.RunRecord]:
         """The runs of `trade`, newest first."""
         return self.instance.get_run_records(dg.RunsFilter(job_name=TRADE_JOB))
+
+    def reload(self) -> None:
+        """What the button beside a location does: its code is loaded anew, in another process."""
+        DagsterGrpcClient(host="127.0.0.1", port=self.port).reload_code(timeout=120)
 
     def wait_out_the_pause(self) -> None:
         """What follows too many takeovers in a row is not part of a takeover's time."""
@@ -158,7 +164,7 @@ def served(
         server = start_server()
         started(stack, tmp_path / "daemon.log", "dagster._daemon", "run", "-w", str(workspace))
         instance = stack.enter_context(dg.DagsterInstance.from_config(str(dagster_home)))
-        yield Served(world, instance, start_server, server)
+        yield Served(world, instance, port, start_server, server)
 
 
 def is_alive(world: TradingWorld) -> bool:
@@ -182,6 +188,20 @@ def held_again(served: Served, end: Callable[[], None]) -> float:
     return time.monotonic() - begun
 
 
+def _outlives_a_reload(served: Served) -> None:
+    """Even of the trade's own location; research's is another server."""
+    before = served.lease()
+    served.reload()
+    reloaded = served.world.clock.now()
+
+    def judged() -> bool:
+        progress = served.lease().progress_at
+        return progress is not None and progress > reloaded
+
+    wait_for(judged, "a price judged after the reload")
+    assert (served.lease().holder, served.lease().token) == (before.holder, before.token)
+
+
 @pytest.mark.slow
 def test_a_trade_outlives_every_end_of_its_run_through_the_daemon_and_its_stop_fires(
     served: Served, capsys: pytest.CaptureFixture[str]
@@ -190,6 +210,7 @@ def test_a_trade_outlives_every_end_of_its_run_through_the_daemon_and_its_stop_f
     wait_for(lambda: is_alive(world), "the location's first tick")
     world.give_signal()
     took = {"signal to guarded": wait_for(world.is_guarded, "the position")}
+    _outlives_a_reload(served)
     for name, end in (
         ("killed run to guarded again", served.kill_the_run),
         ("Terminate to guarded again", served.terminate),
