@@ -106,7 +106,7 @@ def forecast_checks(
     silent = [f.profile for f in made if f.whole.rate.signals_a_day == 0]
     missing = "; ".join(f"{profile}: {why}" for profile, why in left_out.items())
     expected = "; ".join(
-        f"{f.profile}: {f.whole.rate.signals_a_day:.2g} BUY a day, none in {DROUGHT_HOURS} h in "
+        f"{f.profile}: {f.whole.rate.buys_a_day}, none in {DROUGHT_HOURS} h in "
         f"{f.whole.rate.no_signal:.0%} of windows"
         for f in made
     )

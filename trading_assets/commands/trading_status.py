@@ -12,6 +12,7 @@ from trading_assets.commands.signal_table import age
 from trading_assets.database import open_database, read
 from trading_assets.errors import TradingAssetsError
 from trading_assets.exchange import upbit
+from trading_assets.exchange.amounts import price_text
 from trading_assets.exchange.model import Balance
 from trading_assets.settings import Settings
 from trading_assets.trading import books, funnel, records
@@ -96,7 +97,7 @@ def _position_line(position: Position, lease: LeaseStatus | None, now: datetime)
     plan, average = position.plan, position.average_price
     if plan is None or average is None:
         return f"{start}, not armed yet"
-    held = f"{start}, {position.held_volume:f} bought at {average:,.8g}"
+    held = f"{start}, {position.held_volume:f} bought at {price_text(average)}"
     left = f"{age(plan.deadline - now)} left" if plan.deadline > now else "its time is up"
     if lease is None or lease.bid is None:
         return f"{held}, stop {plan.stop_price:,f}, take {plan.take_price:,f}, {left}"

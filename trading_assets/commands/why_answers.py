@@ -173,7 +173,7 @@ def _threshold(facts: Facts, expected: Forecast) -> Answer:
     if rate.signals_a_day == 0:
         text += f"none in {whole.rows} candles"
         return Answer("threshold", Level.FAIL, "", text, _setting(facts.profile, name))
-    text += f"{rate.signals_a_day:.2g} BUY a day"
+    text += rate.buys_a_day
     if rate.no_signal >= RARE_FROM:
         text += f", none in {percent(rate.no_signal)} of {DROUGHT_HOURS} h"
         return Answer("threshold", Level.WARN, "", text, _setting(facts.profile, name))

@@ -127,7 +127,7 @@ def verdict(known: Facts, every: Sequence[Answer]) -> str:
     rate = forecast.whole.rate
     return (
         f"normal: none in {DROUGHT_HOURS} h happens in {percent(rate.no_signal)} of windows "
-        f"({rate.signals_a_day:.2g} BUY a day expected)"
+        f"({rate.buys_a_day} expected)"
     )
 
 

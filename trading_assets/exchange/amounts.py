@@ -12,6 +12,7 @@ EXACT = Context(prec=100, traps=[Inexact])
 VOLUME_STEP = Decimal("0.00000001")
 
 _WIDE = Context(prec=100)
+_READABLE = Context(prec=10)
 
 
 def cut_volume(volume: Decimal) -> Decimal:
@@ -22,6 +23,11 @@ def cut_volume(volume: Decimal) -> Decimal:
 def plain(amount: Decimal) -> str:
     """`amount` in digits, without an exponent: 1E+3 is "1000", 1E-8 is "0.00000001"."""
     return format(amount, "f")
+
+
+def price_text(price: Decimal) -> str:
+    """A price as people read it, thousands apart, to 10 digits: an average may have any number."""
+    return f"{price.normalize(_READABLE):,f}"
 
 
 def exact_sum(amounts: Iterable[Decimal]) -> Decimal:

@@ -89,6 +89,12 @@ class Rate:
     no_trade: float | None = None
     trade_silence: Silence | None = None
 
+    @property
+    def buys_a_day(self) -> str:
+        """As people read it: `0.46 BUY a day`, `182 BUY a day`."""
+        digits = ".2g" if self.signals_a_day < 10 else ".0f"
+        return f"{self.signals_a_day:{digits}} BUY a day"
+
 
 @dataclass(frozen=True, slots=True)
 class Band:

@@ -30,7 +30,7 @@ def rule_name(forecast: Forecast, rule: str) -> str:
 def expectation(name: str, rate: Rate) -> str:
     """`at 50 %: 0.4 BUY a day expected, no BUY in 21 h happens in 71 % of windows`."""
     return (
-        f"{name}: {rate.signals_a_day:.2g} BUY a day expected, no BUY in {DROUGHT_HOURS} h happens "
+        f"{name}: {rate.buys_a_day} expected, no BUY in {DROUGHT_HOURS} h happens "
         f"in {percent(rate.no_signal)} of windows"
     )
 

@@ -21,6 +21,7 @@ from trading_assets.errors import (
     TradingAssetsError,
 )
 from trading_assets.exchange import price_units
+from trading_assets.exchange.amounts import price_text
 from trading_assets.exchange.api import Price, PriceSource, PriceStream
 from trading_assets.exchange.model import Instrument, MarketRules
 from trading_assets.rules.costs import Costs
@@ -161,7 +162,7 @@ def arm(floor: Floor, lease: Lease, position: Position) -> Position:
     with floor.step("arm the position"):
         armed = ledger.arm(floor.engine, lease, position.id, plan, floor.now())
     floor.tell(
-        f"{position.market}: holding {position.held_volume:f} at {average:,.8f}, stop "
+        f"{position.market}: holding {position.held_volume:f} at {price_text(average)}, stop "
         f"{plan.stop_price:,f}, take {plan.take_price:,f}, until {plan.deadline:%H:%M:%S} UTC"
     )
     return armed

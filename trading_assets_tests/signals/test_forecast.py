@@ -86,3 +86,8 @@ def test_the_table_tells_how_many_windows_there_were() -> None:
 )
 def test_a_share_that_is_not_all_or_nothing_is_not_shown_as_such(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(("a_day", "text"), [(0.456, "0.46"), (9.5, "9.5"), (182.47, "182")])
+def test_many_signals_a_day_are_counted_without_an_exponent(a_day: float, text: str) -> None:
+    assert replace(RATE, signals_a_day=a_day).buys_a_day == f"{text} BUY a day"
