@@ -28,6 +28,8 @@ DROUGHT_HOURS = 21
 THRESHOLDS = (0.4, 0.5, 0.6)
 PROFILE_RULE = "profile"
 FORMAT = 1
+# Forecasts of a profile that stay in the database, the newest ones: about a month of days.
+KEPT = 30
 
 
 class Statistic(StrEnum):
@@ -215,13 +217,27 @@ class Forecast:
 
 
 def store_forecast(engine: Engine, forecast: Forecast) -> None:
-    """Keep `forecast`; the newest of a profile counts, older ones stay for comparison."""
+    """Keep `forecast`; the newest of a profile counts, KEPT of them stay for a person to compare.
+
+    One is made a day and profile, and a document is as large as many rows of signals.
+    """
+    newest = (
+        sa.select(forecasts.c.id)
+        .where(forecasts.c.profile == forecast.profile)
+        .order_by(forecasts.c.made_at.desc(), forecasts.c.id.desc())
+        .limit(KEPT)
+    )
     with write(engine) as connection:
         connection.execute(
             forecasts.insert().values(
                 profile=forecast.profile,
                 made_at=forecast.made_at,
                 document=forecast.to_json(),
+            )
+        )
+        connection.execute(
+            forecasts.delete().where(
+                forecasts.c.profile == forecast.profile, forecasts.c.id.not_in(newest)
             )
         )
 

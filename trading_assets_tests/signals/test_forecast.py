@@ -4,10 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from trading_assets.database import forecasts, read
 from trading_assets.errors import CorruptStore
 from trading_assets.signals.forecast import (
+    KEPT,
     PROFILE_RULE,
     Forecast,
     latest_forecast,
@@ -39,6 +42,18 @@ def test_the_newest_forecast_of_the_profile_counts(engine: Engine) -> None:
     assert latest_forecast(engine, "swing") == new
     assert latest_forecast(engine, "scalp") == other
     assert latest_forecast(engine, "none") is None
+
+
+def test_the_newest_forecasts_of_each_profile_stay_and_older_ones_go(engine: Engine) -> None:
+    store_forecast(engine, expected(profile="scalp"))
+    days = [MADE + timedelta(days=n) for n in range(KEPT + 2)]
+    # The newest comes first: what stays is decided by the time it was made, not by its number.
+    for made_at in reversed(days):
+        store_forecast(engine, replace(expected(), made_at=made_at))
+    with read(engine) as connection:
+        query = sa.select(forecasts.c.profile, forecasts.c.made_at).order_by(forecasts.c.made_at)
+        rows = [tuple(row) for row in connection.execute(query)]
+    assert rows == [("scalp", MADE), *(("swing", made_at) for made_at in days[2:])]
 
 
 def test_a_document_that_is_no_forecast_is_refused() -> None:
