@@ -14,18 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.backtest.predictions import PredictionStore
 from trading_assets.database import connect, database_url, open_database, prepare, read, signals
+from trading_assets.models.challengers import ChallengerStore
 from trading_assets.models.champions import ChampionStore
 from trading_assets.models.mlflow_store import client_of, experiment_of, prepare_mlflow
+from trading_assets.models.shadow import ShadowStore
 from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
 from trading_assets.orchestration.research.definitions import research_definitions
 from trading_assets.orchestration.research.jobs import evaluation_request, signals_request
-from trading_assets.orchestration.research.keys import CONCLUSIONS, PROFILE_CHOICE
+from trading_assets.orchestration.research.keys import (
+    CONCLUSIONS,
+    PROFILE_CHOICE,
+    candles_key,
+    features_key,
+    profile_key,
+)
 from trading_assets.orchestration.research.sensors import champion_sensor
 from trading_assets.orchestration.shared.tags import BEING_EVALUATED
 from trading_assets.paper_exchange.server import create_app
@@ -60,13 +69,14 @@ LITTLE: dict[str, Any] = {
 
 
 class SameDayClock:
-    """Runs on from START, as the system's clock does, whatever day it is."""
+    """Runs on from START, as the system's clock does, whatever day it is. ahead: moved on by."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
+        self.ahead = timedelta(0)
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=time.monotonic() - self._begun)
+        return START + self.ahead + timedelta(seconds=time.monotonic() - self._begun)
 
     def sleep(self, seconds: float) -> None:
         time.sleep(max(0.0, seconds))
@@ -85,17 +95,22 @@ class Place:
     defs: dg.Definitions
     instance: dg.DagsterInstance
 
-    def retrain(self, market: str) -> dg.ExecuteInProcessResult:
+    def retrain(self, market: str, *assets: dg.AssetKey) -> dg.ExecuteInProcessResult:
+        """A retraining, or `assets` of it."""
         return self.defs.resolve_job_def("retrain").execute_in_process(
-            instance=self.instance, partition_key=market, raise_on_error=False
+            instance=self.instance,
+            partition_key=market,
+            asset_selection=list(assets) or None,
+            raise_on_error=False,
         )
 
-    def evaluate(self, market: str) -> dg.ExecuteInProcessResult:
+    def evaluate(self, market: str, *assets: dg.AssetKey) -> dg.ExecuteInProcessResult:
+        """The run of `market` (all of it, or `assets`) that the sensor asks for."""
         request = evaluation_request(market, self.settings.active_profiles, run_key="by the test")
         return self.defs.resolve_job_def("evaluate").execute_in_process(
             instance=self.instance,
             partition_key=market,
-            asset_selection=list(request.asset_selection or []),
+            asset_selection=list(assets or request.asset_selection or []),
             raise_on_error=False,
         )
 
@@ -137,7 +152,9 @@ def that_days_exchange(synthetic_markets: SyntheticMarkets) -> Iterator[RunningE
     server.stop()
 
 
-def _place(home: Path, exchange: RunningExchange, **values: Any) -> Iterator[Place]:
+def _place(
+    home: Path, exchange: RunningExchange, clock: SameDayClock = CLOCK, **values: Any
+) -> Iterator[Place]:
     settings = load_settings(
         {"TRADING_ASSETS_HOME": home, "exchange_url": exchange.url, **LITTLE, **values}
     )
@@ -149,7 +166,7 @@ def _place(home: Path, exchange: RunningExchange, **values: Any) -> Iterator[Pla
     engine = open_database(settings, world)
     with dg.DagsterInstance.ephemeral() as instance:
         # The process of the tests keeps its priority.
-        replaced = {"world": world, "clock": CLOCK, "background": lambda: None}
+        replaced = {"world": world, "clock": clock, "background": lambda: None}
         defs = research_definitions(settings, replaced)
         yield Place(settings, world, engine, defs, instance)
     engine.dispose()
@@ -322,6 +339,7 @@ def test_a_market_is_evaluated_and_its_predictions_kept(
     result = evaluated
     assert result.success
     assert place.materialized("scalp/walk_forward") == {"KRW-BTC"}
+    assert place.materialized("swing/shadow") == {"KRW-BTC"}
     store = PredictionStore(place.world.walk_forward, place.world.name)
     for profile in ("scalp", "swing"):
         made = store.load("KRW-BTC", profile, "lightgbm")
@@ -348,6 +366,44 @@ def test_a_market_is_evaluated_and_its_predictions_kept(
         if c.passed and c.partition == "KRW-BTC"
     }
     assert "scalp/walk_forward: split_audit" in checks
+
+
+def test_models_go_on_being_scored_on_the_candles_that_came_after_them(
+    tmp_path: Path, synthetic_markets: SyntheticMarkets
+) -> None:
+    clock = SameDayClock()
+    server = ExchangeServer(create_app(synthetic_markets, clock, limited=False))
+    scalp: dict[str, Any] = {"markets": ("KRW-BTC",), "profiles": ("scalp",)}
+    inputs = (
+        candles_key(5),
+        features_key(5),
+        *(profile_key("scalp", name) for name in ("sequences", "labels")),
+    )
+    shadow = profile_key("scalp", "shadow")
+    for place in _place(tmp_path, server.start(), clock, **scalp):
+        assert place.retrain("KRW-BTC").success
+        store = ShadowStore(place.world.shadow, place.world.name)
+        assert place.evaluate("KRW-BTC", shadow).success
+        nothing_yet = store.load("KRW-BTC", "scalp")
+        assert nothing_yet is not None
+        assert len(nothing_yet) == 0
+        clock.ahead = timedelta(hours=3)
+        assert place.retrain("KRW-BTC", *inputs).success
+        result = place.evaluate("KRW-BTC", shadow)
+        assert result.success
+        rows = store.load("KRW-BTC", "scalp")
+        assert rows is not None
+        (model,) = ChallengerStore(place.world.models, place.world.name).all("KRW-BTC", "scalp")
+        # It is 15:00: the candle of 14:25 is the last with an outcome, 30 minutes after its close.
+        first, last = rows.open_time.min(), rows.open_time.max()
+        assert np.datetime64(model.made_at.replace(tzinfo=None)) <= first
+        assert last == np.datetime64("2026-11-20T14:25")
+        assert set(rows.version) == {model.version}
+        assert 20 < len(rows) < 30
+        (shown,) = result.asset_materializations_for_node("scalp__shadow")
+        assert shown.metadata["dagster/row_count"].value == len(rows)
+        assert model.version in str(shown.metadata["live"].value)
+    server.stop()
 
 
 def test_a_market_without_candles_fails_its_own_evaluation_only(

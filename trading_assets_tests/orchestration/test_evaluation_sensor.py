@@ -47,7 +47,7 @@ def asked(made: list[dg.RunRequest]) -> list[tuple[str | None, set[str]]]:
 
 
 def walked(*profiles: str) -> set[str]:
-    return {f"{profile}/walk_forward" for profile in profiles}
+    return {f"{profile}/{name}" for profile in profiles for name in ("walk_forward", "shadow")}
 
 
 def evaluated(location: Location, market: str, profile: str, *, passed: bool = True) -> None:

@@ -9,6 +9,8 @@ from trading_assets.orchestration.research.definitions import research_definitio
 from trading_assets.orchestration.research.keys import (
     CONCLUSIONS,
     EVALUATION_GROUP,
+    EVALUATION_NAMES,
+    MODEL_COMPARISON,
     evaluation_keys,
 )
 from trading_assets.orchestration.research.metadata import signals_freshness
@@ -31,6 +33,8 @@ GROUPS = {
     "signals": "signals",
     "scalp/walk_forward": "evaluation",
     "swing/walk_forward": "evaluation",
+    "scalp/shadow": "evaluation",
+    "swing/shadow": "evaluation",
     "profile_choice": "evaluation",
     "forecast": "evaluation",
     "model_comparison": "evaluation",
@@ -76,9 +80,12 @@ def test_what_is_made_from_what(location: Location) -> None:
     assert _parents(graph["swing/champion"]) == {"swing/challenger"}
     assert _parents(graph["signals"]) == {"scalp/champion", "swing/champion"}
     assert _parents(graph["swing/walk_forward"]) == {"swing/sequences"}
+    assert _parents(graph["swing/shadow"]) == {"swing/sequences", "swing/labels", "swing/champion"}
+    walked, shadows = ({f"{p}/{name}" for p in ("scalp", "swing")} for name in EVALUATION_NAMES)
     for conclusion in CONCLUSIONS:
+        compares = conclusion == MODEL_COMPARISON
         parents = _parents(graph[conclusion.to_user_string()])
-        assert parents == {"scalp/walk_forward", "swing/walk_forward"}
+        assert parents == (walked | shadows if compares else walked)
 
 
 def test_a_recording_of_hourly_candles_has_only_swing() -> None:

@@ -107,7 +107,7 @@ def model_comparison_asset(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=MODEL_COMPARISON,
-        deps=walk_forwards(settings),
+        deps=[*walk_forwards(settings), *of_every_market(settings, "shadow")],
         group_name=EVALUATION_GROUP,
         kinds={"mlflow"},
         check_specs=check_specs(MODEL_COMPARISON, (NOBODY_BETTER,), None, blocking=False),
@@ -158,8 +158,13 @@ def report_asset(settings: Settings) -> dg.AssetsDefinition:
 
 def walk_forwards(settings: Settings) -> Sequence[dg.AssetDep]:
     """On every profile's walk-forward, in all markets."""
+    return of_every_market(settings, "walk_forward")
+
+
+def of_every_market(settings: Settings, name: str) -> Sequence[dg.AssetDep]:
+    """On every profile's asset `name`, in all markets."""
     every_market = dg.AllPartitionMapping()
     return [
-        dg.AssetDep(profile_key(p, "walk_forward"), partition_mapping=every_market)
+        dg.AssetDep(profile_key(p, name), partition_mapping=every_market)
         for p in settings.active_profiles
     ]

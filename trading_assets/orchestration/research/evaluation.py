@@ -1,7 +1,7 @@
 """The assets of the group `evaluation`: what profiles would have earned in data they had not seen.
 
-Per profile `walk_forward`, one partition a market; then the conclusions over all markets
-(`conclusions.py`). Each function is a label, as in `assets.py`.
+Per profile `walk_forward` and `shadow`, one partition a market; then the conclusions over all
+markets (`conclusions.py`). Each function is a label, as in `assets.py`.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,11 @@ from trading_assets.candles.series import regular_series
 from trading_assets.candles.store import CandleStore
 from trading_assets.exchange.model import Interval
 from trading_assets.features.sequences import Sequences
-from trading_assets.models.profiles import active_profiles
+from trading_assets.models.dataset import make_dataset
+from trading_assets.models.labels import Labels
+from trading_assets.models.profiles import active_profiles, costs
 from trading_assets.models.retrain import Workshop
+from trading_assets.models.shadow import keep_scoring
 from trading_assets.orchestration.research import metadata
 from trading_assets.orchestration.research.conclusions import conclusion_assets
 from trading_assets.orchestration.research.keys import EVALUATION_GROUP, profile_key
@@ -28,6 +31,7 @@ def evaluation_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Everything in the group `evaluation` under `settings`."""
     return [
         *(walk_forward_asset(settings, profile) for profile in active_profiles(settings)),
+        *(shadow_asset(settings, profile) for profile in active_profiles(settings)),
         *conclusion_assets(settings),
     ]
 
@@ -72,3 +76,41 @@ def walk_forward_asset(settings: Settings, profile: Profile) -> dg.AssetsDefinit
         )
 
     return walk_forward
+
+
+def shadow_asset(settings: Settings, profile: Profile) -> dg.AssetsDefinition:
+    """Every judged model of one profile on the candles that came after it, traded or not."""
+    key = profile_key(profile.name, "shadow")
+
+    @dg.asset(
+        key=key,
+        ins={
+            "sequences": dg.AssetIn(key=profile_key(profile.name, "sequences")),
+            "labels": dg.AssetIn(key=profile_key(profile.name, "labels")),
+        },
+        deps=[profile_key(profile.name, "champion")],
+        group_name=EVALUATION_GROUP,
+        kinds={"lightgbm", "parquet"},
+        partitions_def=market_partitions(settings),
+        freshness_policy=metadata.evaluation_freshness(settings),
+        description="What judged models, refused ones too, said of later candles; what came of it.",
+    )
+    def shadow(
+        context: dg.AssetExecutionContext,
+        sequences: Sequences,
+        labels: Labels,
+        workshop: dg.ResourceParam[Workshop],
+        background: dg.ResourceParam[Callable[[], None]],
+    ) -> Result:
+        background()
+        dataset = make_dataset(
+            context.partition_key,
+            profile,
+            sequences,
+            labels,
+            costs=costs(settings),
+            view=settings.sequence_view,
+        )
+        return Result(metadata=metadata.of_shadow(keep_scoring(workshop, dataset, profile)))
+
+    return shadow

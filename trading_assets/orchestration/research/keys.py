@@ -15,7 +15,7 @@ EVALUATE_JOB = "evaluate"
 # Every asset of this group belongs to the job `evaluate`, and none of it to `retrain`: those of a
 # profile, one partition a market, and the conclusions over everything, which have no partitions.
 EVALUATION_GROUP = "evaluation"
-EVALUATION_NAMES = ("walk_forward",)
+EVALUATION_NAMES = ("walk_forward", "shadow")
 PROFILE_CHOICE = dg.AssetKey("profile_choice")
 FORECAST = dg.AssetKey("forecast")
 MODEL_COMPARISON = dg.AssetKey("model_comparison")
@@ -32,7 +32,7 @@ def features_key(interval_minutes: int) -> dg.AssetKey:
 
 
 def profile_key(profile: str, name: str) -> dg.AssetKey:
-    """The profile's asset `name`: sequences, labels, challenger, champion or walk_forward."""
+    """The profile's asset `name`: sequences, labels, challenger, champion, walk_forward, shadow."""
     return dg.AssetKey([str(profile), name])
 
 

@@ -20,6 +20,7 @@ from trading_assets.candles.collection import CollectionReport
 from trading_assets.models.challengers import Challenger, Judgement
 from trading_assets.models.labels import Labels
 from trading_assets.models.model import CLASSES
+from trading_assets.models.shadow import ShadowRows
 from trading_assets.models.trained import Trained
 from trading_assets.reporting.profile_reports import Pictures
 from trading_assets.settings import Settings
@@ -149,6 +150,22 @@ def of_evaluation(found: MarketEvaluation) -> Metadata:
         "seeds": found.predictions.seeds,
         "trades": measured.trades,
         **{name: float(value) for name, value in numbers.items() if np.isfinite(value)},
+    }
+
+
+def of_shadow(rows: ShadowRows) -> Metadata:
+    """Which versions said something of how many candles, and how good it was; nats a row."""
+    table = [
+        f"| {version} | {'champion' if own.promoted[0] else 'refused'} | {len(own)} | "
+        f"{own.losses.mean():.4f} | {own.losses.mean() / own.loss_prior.mean():.3f} |"
+        for version in np.unique(rows.version)
+        for own in (rows.take(rows.version == version),)
+    ]
+    head = ["| version | became | candles | log loss | / prior |", "|---" * 5 + "|"]
+    return {
+        **of_rows(np.sort(rows.open_time)),
+        "versions": len(table),
+        "live": dg.MetadataValue.md("\n".join([*head, *table])),
     }
 
 
