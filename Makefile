@@ -6,8 +6,8 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 
-.PHONY: help environment setup run test test-deep soak check format bench materialize paper-exchange \
-	status doctor clean clean-worlds
+.PHONY: help environment setup run test test-deep soak check format bench materialize evaluate \
+	paper-exchange status doctor clean clean-worlds
 
 help: ## show this list
 	@echo "make <target> [SETTING=value ...]"
@@ -48,6 +48,9 @@ bench: environment ## run the benchmarks and print their tables
 
 materialize: environment ## collect, train and signal once for all markets, without servers
 	@$(BIN)/trading-assets materialize
+
+evaluate: environment ## after materialize: what would each profile have earned, which one is traded
+	@$(BIN)/trading-assets evaluate
 
 paper-exchange: environment ## serve the paper exchange alone; Ctrl-C stops it
 	@exec $(BIN)/trading-assets paper-exchange

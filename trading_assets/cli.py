@@ -94,6 +94,13 @@ def _materialize(settings: Settings) -> int:
     return materialize(settings, SystemClock(), say)
 
 
+def _evaluate(settings: Settings) -> int:
+    from trading_assets.clock import SystemClock
+    from trading_assets.commands.evaluate import evaluate
+
+    return evaluate(settings, SystemClock(), say)
+
+
 def _status(settings: Settings) -> int:
     from trading_assets.clock import SystemClock
     from trading_assets.commands.trading_status import status
@@ -286,6 +293,7 @@ COMMANDS = (
     Command("funnel", "print how signals became trades, or why not", _funnel),
     Command("doctor", "check everything and say which command mends what", _doctor),
     Command("materialize", "collect, train and signal once, without servers", _materialize),
+    Command("evaluate", "say what each profile would have earned, without servers", _evaluate),
     Command(
         "lookahead",
         "check that no feature, label input or signal sees a later candle",

@@ -11,7 +11,10 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+
+from sqlalchemy.engine import Engine
 
 from trading_assets.clock import Clock
 from trading_assets.commands import groups, services, signal_table
@@ -20,7 +23,7 @@ from trading_assets.commands.prepare import prepare_world
 from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.settings import Settings, TradingMode
-from trading_assets.signals.choices import traded_profile
+from trading_assets.signals.choices import awaits_first_choice, traded_profile
 from trading_assets.world import World
 
 _RESEARCH = "trading_assets.orchestration.research"
@@ -30,6 +33,10 @@ _STEP = re.compile(r" - (?P<step>\S+) - STEP_(?P<what>SUCCESS|FAILURE) - (?P<tex
 _OWN_ERROR = re.compile(r"^trading_assets\.errors\.(?P<said>\w+: .+)$", re.MULTILINE)
 _TOOK = re.compile(r" in ([\d.]+m?s|\d+m\d+s)")
 START_PATIENCE_SECONDS = 60.0
+UNEVALUATED = (
+    "PROFILE=auto enters nothing before the profiles are evaluated: `make evaluate` does it now, "
+    "`make run` does it by itself"
+)
 
 
 def materialize(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
@@ -44,22 +51,29 @@ def materialize(settings: Settings, clock: Clock, say: Callable[[str], None]) ->
     with paper_exchange(settings, world, clock, say):
         for market in settings.markets:
             command = dagster_command(training_selection(settings), partition=market)
-            if not _followed(command, market, settings, world, say):
+            if not followed(command, market, settings, world, say):
                 failed.append(market)
         signals = dagster_command(("signals",), partition_range=settings.markets)
-        if not _followed(signals, "signals", settings, world, say):
+        if not followed(signals, "signals", settings, world, say):
             failed.append("signals")
     engine = open_database(settings, world)
-    now = clock.now()
-    lines = signal_table.latest(engine, settings.markets, settings.active_profiles)
-    traded = traded_profile(engine, settings, now)
+    for line in what_is_there(settings, engine, clock.now()):
+        say(line)
     engine.dispose()
-    say(
-        signal_table.titled_table(settings, traded, lines, now) if lines else "there are no signals"
-    )
     if failed:
         say(f"failed: {', '.join(failed)}; logs in {logs}")
     return 1 if failed else 0
+
+
+def what_is_there(settings: Settings, engine: Engine, now: datetime) -> Iterator[str]:
+    """The table of signals, and the one reason for HOLD that no further signal ends."""
+    lines = signal_table.latest(engine, settings.markets, settings.active_profiles)
+    traded = traded_profile(engine, settings, now)
+    yield (
+        signal_table.titled_table(settings, traded, lines, now) if lines else "there are no signals"
+    )
+    if awaits_first_choice(engine, settings):
+        yield UNEVALUATED
 
 
 def training_selection(settings: Settings) -> tuple[str, ...]:
@@ -88,15 +102,17 @@ def dagster_command(
     return (*command, "-m", _RESEARCH)
 
 
-def _followed(
+def followed(
     command: tuple[str, ...],
     name: str,
     settings: Settings,
     world: World,
     say: Callable[[str], None],
+    *,
+    log_name: str = "materialize",
 ) -> bool:
     """Run `command` telling each step; whether it succeeded."""
-    log = world.run / "logs" / f"materialize-{name}.log"
+    log = world.run / "logs" / f"{log_name}-{name}.log"
     say(f"{name}: started")
     with (
         log.open("w", encoding="utf-8") as file,
