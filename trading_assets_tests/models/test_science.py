@@ -11,10 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from trading_assets.models.baselines import class_prior
 from trading_assets.models.checks import check_too_good
-from trading_assets.models.dataset import Dataset
+from trading_assets.models.dataset import Dataset, split_of
+from trading_assets.models.evaluation import row_losses
+from trading_assets.models.split_gap import large_trees
+from trading_assets.models.splits import Fold
 from trading_assets_tests.models.science import (
     Finding,
     FloatArray,
@@ -24,6 +29,7 @@ from trading_assets_tests.models.science import (
     fit,
     market_of,
     money,
+    scalp,
     synthetic_dataset,
     synthetic_series,
     t_value,
@@ -68,6 +74,7 @@ def assert_planted_edge_is_found(findings: Sequence[Finding]) -> None:
     profit = np.array([f.chosen_net - f.random_net for f in findings])
     assert t_value(profit) > student.ppf(0.95, len(findings) - 1)
     ours, moved = pooled([f.money for f in findings])
+    assert ours > 0, f"{1e4 * ours:+.1f} bp a trade after costs from an edge that is there"
     assert ours > moved.max(), f"{1e4 * ours:+.1f} bp a trade, moved {1e4 * moved}"
 
 
@@ -127,6 +134,21 @@ def test_shuffled_labels_fall_to_the_prior(dataset: Dataset) -> None:
     ours, moved = pooled(accounts)
     assert ours < 0
     assert ours <= np.quantile(moved, 0.95), f"{1e4 * ours:+.1f} bp, moved {1e4 * moved}"
+
+
+def test_shuffled_labels_find_a_test_whose_rows_were_trained_on(dataset: Dataset) -> None:
+    """What the shuffle is for: there is nothing to learn, so only memory beats the prior."""
+    order = np.random.default_rng(1).permutation(len(dataset))
+    shuffled = replace(dataset, y=dataset.y[order], x=dataset.x[:, dataset.last_columns])
+    split = split_of(shuffled, scalp(SMALL))
+    prior = row_losses(class_prior(shuffled.y[split.twin]), shuffled.y[split.gate]).mean()
+
+    def ratio(train: NDArray[np.intp]) -> float:
+        p = large_trees(shuffled, Fold(train, split.gate), seed=1)
+        return float(row_losses(p, shuffled.y[split.gate]).mean() / prior)
+
+    assert ratio(split.twin) > 1
+    assert ratio(np.arange(len(shuffled))) < 0.9
 
 
 def test_a_feature_that_sees_the_outcome_is_caught_and_the_honest_model_is_not(

@@ -23,10 +23,11 @@ from trading_assets.models.labels import Labels, make_labels
 from trading_assets.models.profiles import costs, profile
 from trading_assets.models.split_gap import large_trees
 from trading_assets.models.splits import Fold, random_split
+from trading_assets.models.training import train
 from trading_assets.rules.check import CheckOutcome
 from trading_assets.rules.exits import FixedExits
 from trading_assets.rules.profile import LabelKind, Profile
-from trading_assets.settings import ProfileName, SequenceView, Settings
+from trading_assets.settings import ProfileName, Recipe, SequenceView, Settings
 
 TWO_PERCENT = Decimal("0.02")
 
@@ -71,12 +72,24 @@ def their_claim(market: str, series: CandleSeries, learnt: Profile, traded: Prof
     )
 
 
-def honest_claim(market: str, series: CandleSeries, traded: Profile) -> Claim:
-    """The label is the traded rule, the test is the later rows, the model is a small one."""
-    _, dataset = rows(market, series, traded)
-    later = later_rows(dataset, traded)
-    p = small_model(dataset, later)
-    return Claim(dataset, traded, later, p, later, p, traded)
+def honest_claim(dataset: Dataset, traded: Profile) -> tuple[Claim, Forecastable]:
+    """A training as shipped (smaller): the label is the traded rule, it is tested on later rows.
+
+    What is shown is the calibration window; the same recipe is later judged on the gate window, and
+    what it says there is the forecast.
+    """
+    made = train(dataset, traded, Recipe.LIGHTGBM, seeds=(1,), max_rounds=60)
+    shown, later = split_of(dataset, traded).calibration, later_rows(dataset, traded)
+    (tested,) = shown
+    p, p_later = made.calibration_rows.p, made.gate_rows.p
+    claim = Claim(dataset, traded, tested, p, later, p_later, traded)
+    return claim, Forecastable(dataset.market, dataset.closes[later.test], p_later)
+
+
+def knowing_nothing(dataset: Dataset) -> Dataset:
+    """`dataset` with every row's features taken from another row: a pipeline that mixes up rows."""
+    order = np.random.default_rng(1).permutation(len(dataset))
+    return replace(dataset, x=dataset.x[order])
 
 
 def later_rows(dataset: Dataset, chosen: Profile) -> Fold:
