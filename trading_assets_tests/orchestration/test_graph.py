@@ -11,6 +11,7 @@ from trading_assets.orchestration.research.keys import (
     EVALUATION_GROUP,
     EVALUATION_NAMES,
     MODEL_COMPARISON,
+    SIGNAL_HEALTH,
     evaluation_keys,
 )
 from trading_assets.orchestration.research.metadata import signals_freshness
@@ -31,6 +32,7 @@ GROUPS = {
     "scalp/champion": "models",
     "swing/champion": "models",
     "signals": "signals",
+    "signal_health": "signals",
     "scalp/walk_forward": "evaluation",
     "swing/walk_forward": "evaluation",
     "scalp/shadow": "evaluation",
@@ -62,7 +64,7 @@ def test_every_asset_names_its_world_and_whose_prices_it_shows(location: Locatio
 
 def test_every_asset_has_the_markets_as_its_one_partition_dimension(location: Location) -> None:
     for spec in _graph(location.defs).values():
-        if spec.key not in CONCLUSIONS:
+        if spec.key not in (*CONCLUSIONS, SIGNAL_HEALTH):
             assert spec.partitions_def == dg.StaticPartitionsDefinition(["KRW-BTC", "KRW-ETH"])
 
 
@@ -79,6 +81,7 @@ def test_what_is_made_from_what(location: Location) -> None:
     }
     assert _parents(graph["swing/champion"]) == {"swing/challenger"}
     assert _parents(graph["signals"]) == {"scalp/champion", "swing/champion"}
+    assert _parents(graph["signal_health"]) == {"signals", "forecast"}
     assert _parents(graph["swing/walk_forward"]) == {"swing/sequences"}
     assert _parents(graph["swing/shadow"]) == {"swing/sequences", "swing/labels", "swing/champion"}
     walked, shadows = ({f"{p}/{name}" for p in ("scalp", "swing")} for name in EVALUATION_NAMES)
@@ -102,7 +105,7 @@ def test_retraining_is_everything_but_signals_and_evaluation_which_are_jobs_of_t
         return {key.to_user_string() for key in keys}
 
     evaluation = {key for key, group in GROUPS.items() if group == "evaluation"}
-    assert selected("retrain") == set(GROUPS) - {"signals"} - evaluation
+    assert selected("retrain") == set(GROUPS) - {"signals", "signal_health"} - evaluation
     assert selected("produce_signals") == {"signals"}
     assert selected("evaluate") == evaluation
 

@@ -45,7 +45,7 @@ def test_flat_predictions_are_an_error_that_stops_nothing_and_is_told_once(
     assert flat.severity is dg.AssetCheckSeverity.ERROR
     assert flat.description is not None
     assert flat.description.startswith("KRW-BTC: flat: confidence 0.340 in 1 h")
-    assert flat.asset_key == dg.AssetKey("signals")
+    assert flat.asset_key == dg.AssetKey("signal_health")
     assert not flat.blocking
     assert checks["market_regime"].passed
     run(location)
@@ -64,9 +64,24 @@ def test_without_signals_and_forecast_every_check_passes_and_says_why(location: 
     assert steps.details["unpaid"] == []
 
 
+def test_a_finding_is_shown_until_the_next_look_whatever_signals_come(location: Location) -> None:
+    """On `signals` it would count as not evaluated from the next candle on."""
+    run(location)
+    made = location.instance.get_latest_materialization_event(dg.AssetKey("signal_health"))
+    assert made is not None
+    assert made.asset_materialization is not None
+    shown = made.asset_materialization.metadata
+    assert shown["warn"].value == shown["fail"].value == 0
+    assert "| OK | trade_drought |" in str(shown["findings"].value)
+    (said,) = location.instance.event_log_storage.get_asset_check_execution_history(
+        check_key=dg.AssetCheckKey(dg.AssetKey("signal_health"), "entropy"), limit=1
+    )
+    assert said.run_id == made.run_id
+
+
 def test_the_job_is_the_checks_alone_and_runs_hourly_by_default(location: Location) -> None:
     layer = location.defs.resolve_job_def("check_signals").asset_layer
-    assert layer.selected_asset_keys == set()
+    assert layer.selected_asset_keys == {dg.AssetKey("signal_health")}
     assert {key.name for key in layer.asset_graph.asset_check_keys} >= {c.value for c in Check}
     made = location.defs.resolve_schedule_def("live_checks_schedule")
     assert made.cron_schedule == "3 * * * *"

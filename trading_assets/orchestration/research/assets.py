@@ -49,6 +49,7 @@ from trading_assets.models.retrain import Workshop, judge_challenger, make_chall
 from trading_assets.orchestration.research import metadata
 from trading_assets.orchestration.research.keys import (
     SIGNALS,
+    SIGNALS_GROUP,
     candles_key,
     features_key,
     profile_key,
@@ -309,7 +310,7 @@ def signals_asset(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         key=SIGNALS,
         deps=[profile_key(profile, "champion") for profile in settings.active_profiles],
-        group_name="signals",
+        group_name=SIGNALS_GROUP,
         kinds={"sql"},
         partitions_def=market_partitions(settings),
         backfill_policy=dg.BackfillPolicy.single_run(),

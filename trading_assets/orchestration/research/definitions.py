@@ -10,9 +10,9 @@ from trading_assets.orchestration.research.evaluation import evaluation_assets
 from trading_assets.orchestration.research.evaluation_sensor import evaluation_sensor
 from trading_assets.orchestration.research.jobs import research_jobs
 from trading_assets.orchestration.research.live_checks import (
-    live_checks,
     live_checks_job,
     live_checks_schedule,
+    signal_health_asset,
 )
 from trading_assets.orchestration.research.resources import research_resources
 from trading_assets.orchestration.research.schedules import (
@@ -35,11 +35,11 @@ def research_definitions(
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = _named_after_their_world(
-            settings, [*research_assets(settings), *evaluation_assets(settings)]
+            settings,
+            [*research_assets(settings), signal_health_asset(), *evaluation_assets(settings)],
         )
     return dg.Definitions(
         assets=assets,
-        asset_checks=[live_checks],
         jobs=[*research_jobs(), live_checks_job()],
         schedules=[
             daily_retrain,

@@ -15,6 +15,7 @@ from trading_assets.orchestration.research.keys import (
     EVALUATION_GROUP,
     RETRAIN_JOB,
     SIGNALS,
+    SIGNALS_GROUP,
     SIGNALS_JOB,
     evaluation_keys,
 )
@@ -37,19 +38,18 @@ EVALUATE_SECONDS = 4 * 3600
 def research_jobs() -> "list[UnresolvedAssetJobDefinition]":
     """`retrain`, where a run is one market, `produce_signals`, where a run is all of them, and
     `evaluate`."""
-    everything = dg.AssetSelection.all()
+    everything, signals = dg.AssetSelection.all(), dg.AssetSelection.groups(SIGNALS_GROUP)
     evaluation = dg.AssetSelection.groups(EVALUATION_GROUP)
     return [
         dg.define_asset_job(
             RETRAIN_JOB,
-            selection=everything - dg.AssetSelection.assets(SIGNALS) - evaluation,
+            selection=everything - signals - evaluation,
             tags={tags.RESEARCH: Research.TRAIN.value, tags.MAX_RUNTIME: str(RETRAIN_SECONDS)},
             description="From Upbit's candles to a judged model, for one market.",
         ),
         dg.define_asset_job(
             SIGNALS_JOB,
-            # Their live checks are a job of their own (live_checks.py).
-            selection=dg.AssetSelection.assets(SIGNALS).without_checks(),
+            selection=dg.AssetSelection.assets(SIGNALS),
             tags={tags.RESEARCH: Research.SIGNAL.value, tags.MAX_RUNTIME: str(SIGNALS_SECONDS)},
             description="The latest closed candle of every market through the champions.",
         ),

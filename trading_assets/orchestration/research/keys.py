@@ -8,6 +8,9 @@ from trading_assets.exchange.model import Interval
 from trading_assets.settings import ProfileName, Settings
 
 SIGNALS = dg.AssetKey("signals")
+# What comes of the models, minute by minute; none of it belongs to the job `retrain`.
+SIGNALS_GROUP = "signals"
+SIGNAL_HEALTH = dg.AssetKey("signal_health")
 RETRAIN_JOB = "retrain"
 SIGNALS_JOB = "produce_signals"
 LIVE_CHECKS_JOB = "check_signals"

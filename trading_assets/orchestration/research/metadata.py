@@ -1,7 +1,7 @@
 """What a person sees on an asset: rows, windows, shares, metrics, links, freshness badges."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -23,9 +23,11 @@ from trading_assets.models.model import CLASSES
 from trading_assets.models.shadow import ShadowRows
 from trading_assets.models.trained import Trained
 from trading_assets.reporting.profile_reports import Pictures
+from trading_assets.rules.check import Level
 from trading_assets.settings import Settings
 from trading_assets.signals import forecast_words
 from trading_assets.signals.choices import Choice
+from trading_assets.signals.findings import Finding, worst_first
 from trading_assets.signals.forecast import DROUGHT_HOURS, PROFILE_RULE
 from trading_assets.world import World, prices
 
@@ -55,6 +57,13 @@ def signals_freshness(settings: Settings) -> dg.FreshnessPolicy:
     possible = settings.active_profiles if pinned is None else (pinned,)
     interval = timedelta(minutes=max(settings.profile_interval_minutes(p) for p in possible))
     return dg.FreshnessPolicy.time_window(fail_window=3 * interval, warn_window=2 * interval)
+
+
+def live_checks_freshness() -> dg.FreshnessPolicy:
+    """The badge of the hourly live checks: their own silence must not pass for health."""
+    return dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=3), warn_window=timedelta(hours=2)
+    )
 
 
 def evaluation_freshness(settings: Settings) -> dg.FreshnessPolicy:
@@ -197,6 +206,20 @@ def of_forecasts(found: Forecasts) -> Metadata:
             if rate.trades_a_day is not None:
                 shown[f"{name}_trades_a_day"] = rate.trades_a_day
     return shown
+
+
+def of_findings(findings: Sequence[Finding]) -> Metadata:
+    """How many of each level, and every sentence, the worst first."""
+    counts = {level: sum(f.level is level for f in findings) for level in Level}
+    rows = [
+        f"| {f.level.value} | {f.check} | {f.market} | {f.text} | {f.fix} |"
+        for f in worst_first(findings)
+    ]
+    table = ["| level | check | market | found | do |", "|---|---|---|---|---|", *rows]
+    return {
+        **{level.value.lower(): count for level, count in counts.items()},
+        "findings": dg.MetadataValue.md("\n".join(table)),
+    }
 
 
 def of_comparison(settings: Settings, world: World, found: ModelComparison) -> Metadata:
