@@ -5,9 +5,10 @@ Here: the row. Not here: sending it (a later part reads rows whose `sent_at` is 
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
 from trading_assets.database import alerts
@@ -34,7 +35,12 @@ def write_alert(
     kind: snake_case, at most 40 characters. dedupe_key: names the fact, at most 200. message: for a
     person, without secrets. now: aware UTC.
     """
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    insert: Any = sqlite.insert
+    if connection.dialect.name != "sqlite":
+        # Not at the top: a trade on SQLite must not wait for PostgreSQL's dialect to load.
+        from sqlalchemy.dialects import postgresql
+
+        insert = postgresql.insert
     row = {
         "created_at": now,
         "severity": severity.value,

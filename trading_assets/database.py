@@ -245,8 +245,7 @@ sa.Index(
     "one_live_position_a_market",
     positions.c.market,
     unique=True,
-    sqlite_where=positions.c.state.in_(("planned", "open")),
-    postgresql_where=positions.c.state.in_(("planned", "open")),
+    sqlite_where=positions.c.state.in_(("planned", "open")),  # PostgreSQL's: `connect`
 )
 sa.Index("positions_by_close", positions.c.closed_at)
 
@@ -285,7 +284,6 @@ sa.Index(
     orders.c.market,
     unique=True,
     sqlite_where=orders.c.state.in_(("intended", "sent", "unknown", "open")),
-    postgresql_where=orders.c.state.in_(("intended", "sent", "unknown", "open")),
 )
 
 order_events = sa.Table(
@@ -399,10 +397,23 @@ def connect(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
             engine, "handle_error", lambda context: _busy(context, busy_timeout_ms), retval=True
         )
     else:
+        _say_conditions_to_postgresql()
         sa.event.listen(
             engine, "connect", lambda dbapi, _: _set_up_postgresql(dbapi, busy_timeout_ms)
         )
     return engine
+
+
+def _say_conditions_to_postgresql() -> None:
+    """Give each partial index the condition for PostgreSQL that it has for SQLite.
+
+    Not beside the tables: there it would load PostgreSQL's dialect in every trade process, also
+    where the database is SQLite.
+    """
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            condition = index.dialect_options["sqlite"]["where"]
+            index.dialect_options["postgresql"]["where"] = condition
 
 
 def _set_up_sqlite(connection: Any, busy_timeout_ms: int) -> None:

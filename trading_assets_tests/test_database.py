@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.schema import CreateIndex
 
 from trading_assets.database import (
     ExactDecimal,
@@ -19,6 +20,7 @@ from trading_assets.database import (
     connect,
     heartbeats,
     impatient,
+    metadata,
     patient,
     prepare,
     read,
@@ -111,14 +113,31 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> N
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from trading_assets.database import metadata
-
     engine = connect(f"sqlite:///{tmp_path / 'a.sqlite'}")
     prepare(engine, _world(tmp_path))
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
     # Our own version table is not part of the metadata; types are TEXT in SQLite by design.
     assert [d for d in differences if "alembic_version" not in str(d)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "states"),
+    [
+        ("one_live_position_a_market", "'planned', 'open'"),
+        ("one_live_order_a_market", "'intended', 'sent', 'unknown', 'open'"),
+    ],
+)
+@pytest.mark.parametrize("url", ["sqlite://", "postgresql://nobody@127.0.0.1:1/nothing"])
+def test_only_what_is_live_is_unique_in_a_market(url: str, name: str, states: str) -> None:
+    (index,) = (i for t in metadata.tables.values() for i in t.indexes if i.name == name)
+    made = CreateIndex(index).compile(
+        dialect=connect(url).dialect, compile_kwargs={"literal_binds": True}
+    )
+    table = "positions" if "position" in name else "orders"
+    assert str(made) == (
+        f"CREATE UNIQUE INDEX {name} ON {table} (market) WHERE state IN ({states})"
+    )
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:

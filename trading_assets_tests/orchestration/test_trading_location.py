@@ -35,13 +35,18 @@ HEAVY = [
 ]
 
 
-def _loaded_by(statement: str) -> set[str]:
-    """Top-level packages in sys.modules after `statement` ran in a fresh interpreter."""
+def _modules_loaded_by(statement: str) -> set[str]:
+    """What is in sys.modules after `statement` ran in a fresh interpreter."""
     program = f"import sys, json\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
     answer = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    return {name.split(".")[0] for name in json.loads(answer.stdout)}
+    return set(json.loads(answer.stdout))
+
+
+def _loaded_by(statement: str) -> set[str]:
+    """Top-level packages in sys.modules after `statement` ran in a fresh interpreter."""
+    return {name.split(".")[0] for name in _modules_loaded_by(statement)}
 
 
 def test_the_trading_location_loads_no_heavy_library() -> None:
@@ -100,6 +105,23 @@ def test_a_trades_client_loads_no_part_of_its_libraries_that_it_never_uses() -> 
     loaded = _loaded_by("import trading_assets.exchange.upbit_http")
     assert {"httpx", "upbit"} <= loaded
     assert loaded.isdisjoint({"aiohttp", "httpx_aiohttp", "rich", "pygments"})
+
+
+def test_a_trade_on_sqlite_does_not_load_the_dialect_of_postgresql(tmp_path: Path) -> None:
+    prepare(
+        connect(f"sqlite:///{tmp_path / 'a.sqlite'}"), World("sandbox-test", tmp_path, tmp_path)
+    )
+    loaded = _modules_loaded_by(
+        "from datetime import UTC, datetime\n"
+        "import trading_assets.orchestration.trading.jobs, trading_assets.trading.trade\n"
+        "from trading_assets.alerts import Severity, write_alert\n"
+        "from trading_assets.database import connect, write\n"
+        f"with write(connect('sqlite:///{tmp_path / 'a.sqlite'}')) as connection:\n"
+        "    assert write_alert(connection, severity=Severity.INFO, kind='test', dedupe_key='a',"
+        " message='', now=datetime.now(UTC))"
+    )
+    assert "sqlalchemy.dialects.sqlite" in loaded
+    assert "sqlalchemy.dialects.postgresql" not in loaded
 
 
 def test_what_was_left_out_of_an_import_can_be_imported_afterwards() -> None:

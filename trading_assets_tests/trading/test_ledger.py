@@ -660,3 +660,18 @@ def test_the_database_itself_refuses_a_second_live_order_or_position(
         insert_it()
     with read(books_engine) as connection:
         check_books(connection)
+
+
+def test_the_database_lets_a_market_have_many_that_are_no_longer_live(
+    books_engine: Engine,
+) -> None:
+    entered(books_engine, lease_of(books_engine))
+    with write(books_engine) as connection:
+        row = connection.execute(sa.select(positions)).one()
+        connection.execute(
+            positions.insert(),
+            [
+                {**row._mapping, "id": f"closed-{i}", "signal_id": 90 + i, "state": "closed"}
+                for i in range(2)
+            ],
+        )
