@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
 from trading_assets.database import read, signals
 from trading_assets.errors import (
@@ -64,17 +65,17 @@ def entries_enabled(settings: Settings) -> bool:
     )
 
 
-def candidate_of(floor: Floor, signal_id: int) -> tuple[Candidate, Origin]:
+def candidate_of(engine: Engine, settings: Settings, signal_id: int) -> tuple[Candidate, Origin]:
     """The signal of this id as a candidate entry. Raises LedgerError: it asks for no entry."""
     query = sa.select(signals).where(signals.c.id == signal_id)
-    with read(floor.engine) as connection:
+    with read(engine) as connection:
         row = connection.execute(query).one_or_none()
     if row is None or row.decision != Action.BUY.value or not row.traded:
         raise LedgerError(f"signal {signal_id} asks for no entry")
-    costs = Costs(floor.settings.fee_rate, floor.settings.min_slippage_rate)
+    costs = Costs(settings.fee_rate, settings.min_slippage_rate)
     round_trip = costs.round_trip(row.close, price_units.tick_size(row.close))
     profile = ProfileName(row.profile)
-    knobs = floor.settings.scalp if profile is ProfileName.SCALP else floor.settings.swing
+    knobs = settings.scalp if profile is ProfileName.SCALP else settings.swing
     candidate = Candidate(
         signal_id=signal_id,
         market=row.market,
@@ -109,7 +110,7 @@ def enter(
     Asked again for the same signal it goes on where it was. Raises the errors of asking before
     anything was decided; afterwards nothing is left half done.
     """
-    candidate, origin = candidate_of(floor, signal_id)
+    candidate, origin = candidate_of(floor.engine, floor.settings, signal_id)
     account = reconcile(floor, lease.holder, own=lease).account
     sight = _look(floor, prices, candidate, origin)
     with floor.step("write the entry's decision"):
