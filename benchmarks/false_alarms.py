@@ -29,6 +29,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from inputs.recordings import ROOT, SHARED, hourly, is_missing, world_of
 
 from trading_assets.backtest.cadence import Cadence
 from trading_assets.backtest.decisions import decisions
@@ -38,10 +39,8 @@ from trading_assets.backtest.profile_forecast import forecast_of
 from trading_assets.backtest.study import Study, predict
 from trading_assets.backtest.walked_forward import WalkedForward
 from trading_assets.candles.frame import FloatArray, from_us
-from trading_assets.candles.recorded import read_recordings
 from trading_assets.candles.series import CandleSeries
 from trading_assets.clock import SystemClock
-from trading_assets.exchange.model import Interval
 from trading_assets.features.volatility import ewm_sigma
 from trading_assets.models.labels import make_labels
 from trading_assets.models.profiles import costs, profile
@@ -54,7 +53,6 @@ from trading_assets.signals.drought import Quiet, check_signal_drought
 from trading_assets.signals.findings import Check, Finding
 from trading_assets.signals.forecast import DROUGHT_HOURS, Forecast
 
-ROOT = Path(__file__).resolve().parent.parent
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = datetime(2100, 1, 1, tzinfo=UTC)
 MONTHS = 12
@@ -101,14 +99,12 @@ class Alarms:
 
 def main() -> None:
     chosen = _options()
-    if not chosen.folder.is_dir():
-        print(f"skipped: needs recorded candles in {chosen.folder}, which is not here")
+    if is_missing(chosen.folder):
         return
     settings = Settings()
     shipped = profile(settings, ProfileName.SWING)
-    stored = read_recordings(chosen.folder, settings.markets, Interval.M60)
-    series = {market: candles.series for market, candles in stored.items()}
-    world = f"recorded-{chosen.folder.name}-60m"
+    series = hourly(chosen.folder, settings.markets)
+    world = world_of(chosen.folder)
     study = Study(shipped, shipped, settings.recipe, "swing")
     store = PredictionStore(chosen.cache / world, world)
     made = predict(study, series, settings, store, start=START, end=END)
@@ -427,8 +423,7 @@ def hours_text(hours: float) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    default = ROOT.parent / "shared" / "data" / "candles"
-    parser.add_argument("--folder", type=Path, default=default)
+    parser.add_argument("--folder", type=Path, default=SHARED)
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "results")
     return parser.parse_args()
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from inputs.recordings import SHARED, is_missing
 
 from trading_assets.candles.recorded import read_recordings
 from trading_assets.candles.series import CandleSeries
@@ -22,14 +23,12 @@ from trading_assets.features.matrix import FeatureMatrix, feature_matrix
 from trading_assets.rules.check import CheckOutcome
 from trading_assets.settings import Settings
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "candles"
 FIRST_MONTH = "2022-07"
 
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED
-    if not folder.is_dir():
-        print(f"skipped: needs real candles in {folder}, which is not here")
+    if is_missing(folder):
         return
     markets = Settings().markets
     hourly = read_recordings(folder, markets, Interval.M60)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from inputs.recordings import SHARED, is_missing
 
 from trading_assets.candles.recorded import read_recordings
 from trading_assets.candles.series import CandleSeries
@@ -33,14 +34,12 @@ from trading_assets.models.trained import Trained
 from trading_assets.models.training import train
 from trading_assets.settings import ProfileName, Settings
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "candles"
 YARDSTICKS = {"log loss / prior": 0.97, "log loss / volatility": 0.985, "ECE": 0.05}
 
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED
-    if not folder.is_dir():
-        print(f"skipped: needs real candles in {folder}, which is not here")
+    if is_missing(folder):
         return
     settings = Settings()
     swing(folder, settings)

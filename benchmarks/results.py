@@ -19,6 +19,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+from inputs.recordings import ROOT, SHARED, hourly, is_missing, world_of
 
 from trading_assets.backtest.assess import search_of
 from trading_assets.backtest.earlier import all_by_difference, without_barriers, without_limits
@@ -42,7 +43,6 @@ from trading_assets.paper_exchange.synthetic import EPOCH, SyntheticMarkets, Syn
 from trading_assets.reporting.charts import equity_chart
 from trading_assets.settings import ProfileName, SequenceView, Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = datetime(2100, 1, 1, tzinfo=UTC)
 SYNTHETIC_DAYS = 120
@@ -72,13 +72,11 @@ class Bench:
 
 def main() -> None:
     chosen = _options()
-    if not chosen.folder.is_dir():
-        print(f"skipped: needs recorded candles in {chosen.folder}, which is not here")
+    if is_missing(chosen.folder):
         return
     settings = Settings()
-    stored = read_recordings(chosen.folder, settings.markets, Interval.M60)
-    series = {market: candles.series for market, candles in stored.items()}
-    world = f"recorded-{chosen.folder.name}-60m"
+    series = hourly(chosen.folder, settings.markets)
+    world = world_of(chosen.folder)
     bench = Bench(
         settings,
         chosen.folder,
@@ -374,7 +372,7 @@ def _write(parts: Sequence[str], pictures: dict[str, bytes]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=ROOT.parent / "shared" / "data" / "candles")
+    parser.add_argument("--folder", type=Path, default=SHARED)
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "results")
     parser.add_argument("--write", action="store_true", help="write docs/results.md")
     parser.add_argument(

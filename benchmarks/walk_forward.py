@@ -24,20 +24,18 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+from inputs.recordings import SHARED, hourly, is_missing
 
 from trading_assets.backtest.candidates import Candidates
 from trading_assets.backtest.predictions import PredictionStore
 from trading_assets.backtest.walk_forward import WalkForwardReport, plan_of, walk_forward
 from trading_assets.candles.frame import from_us
-from trading_assets.candles.recorded import read_recordings
 from trading_assets.candles.series import CandleSeries
-from trading_assets.exchange.model import Interval
 from trading_assets.features.matrix import feature_matrix
 from trading_assets.features.sequences import make_sequences
 from trading_assets.models.profiles import costs, profile
 from trading_assets.settings import ProfileName, Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 FROM_NOTHING_SECONDS = 600.0
 ONE_DAY_SECONDS = 30.0
 MOST_OF_LIGHTGBM = 1.5  # from nothing, times what lightgbm.train alone takes
@@ -72,12 +70,10 @@ class Took:
 
 def main() -> None:
     chosen = _options()
-    if not chosen.folder.is_dir():
-        print(f"skipped: needs recorded candles in {chosen.folder}, which is not here")
+    if is_missing(chosen.folder):
         return
     settings = Settings()
-    stored = read_recordings(chosen.folder, settings.markets, Interval.M60)
-    series = {market: candles.series for market, candles in stored.items()}
+    series = hourly(chosen.folder, settings.markets)
     end = min(from_us(int(s.open_time[-1].astype(np.int64))) for s in series.values())
     end += timedelta(hours=1)
     yesterday = {m: s.until(end - timedelta(days=chosen.days_less)) for m, s in series.items()}
@@ -167,8 +163,7 @@ def verdict(met: bool) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    default = ROOT.parent / "shared" / "data" / "candles"
-    parser.add_argument("--folder", type=Path, default=default)
+    parser.add_argument("--folder", type=Path, default=SHARED)
     parser.add_argument("--days-less", type=int, default=1)
     return parser.parse_args()
 
