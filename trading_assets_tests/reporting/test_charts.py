@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,11 @@ def test_every_picture_is_a_png_that_is_not_empty(made: Report) -> None:
         assert pixels.shape[0] > 300
         assert pixels.shape[1] > 800
         assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
+
+
+def test_the_pictures_of_a_report_are_small_enough_to_be_kept_every_day(made: Report) -> None:
+    # Dagster keeps them in its event log, as base64, and forgets nothing.
+    assert sum(len(png) for png in drawing.charts(made).values()) < 120_000
 
 
 def test_the_same_report_gives_the_same_bytes(made: Report) -> None:
@@ -55,9 +61,11 @@ def test_every_picture_names_its_world_and_synthetic_prices(
     from matplotlib.text import Text
 
     seen: list[str] = []
+    draws = Figure.savefig
 
-    def read(figure: Figure, *_: object, **__: object) -> None:
+    def read(figure: Figure, *args: Any, **chosen: Any) -> None:
         seen.extend(str(t.get_text()) for t in figure.findobj(Text))
+        draws(figure, *args, **chosen)
 
     monkeypatch.setattr(Figure, "savefig", read)
     draw(replace(made, subject=replace(SUBJECT, prices=prices)))  # type: ignore[operator]
