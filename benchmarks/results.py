@@ -19,6 +19,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+from inputs import synthetic
 from inputs.recordings import ROOT, SHARED, hourly, is_missing, world_of
 
 from trading_assets.backtest.assess import search_of
@@ -32,20 +33,17 @@ from trading_assets.backtest.report_text import interval_text, percent, report_t
 from trading_assets.backtest.steps import Step, steps_table
 from trading_assets.backtest.study import Prices, Study, judge, predict
 from trading_assets.backtest.users_rule import hourly_proxy, minutes_table
-from trading_assets.candles.frame import open_times_us
-from trading_assets.candles.gaps import Gap, GapKind, gap_frame, missing_spans
 from trading_assets.candles.recorded import read_recordings, recording_path
-from trading_assets.candles.series import CandleSeries, regular_series
+from trading_assets.candles.series import CandleSeries
 from trading_assets.clock import SystemClock
 from trading_assets.exchange.model import Interval
 from trading_assets.models.profiles import costs, profile
-from trading_assets.paper_exchange.synthetic import EPOCH, SyntheticMarkets, SyntheticParameters
+from trading_assets.paper_exchange.synthetic import EPOCH
 from trading_assets.reporting.charts import equity_chart
 from trading_assets.settings import ProfileName, SequenceView, Settings
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = datetime(2100, 1, 1, tzinfo=UTC)
-SYNTHETIC_DAYS = 120
 EARLIER_TRIALS = 332  # configurations that were tried before `swing` was chosen
 # What was measured before, by other code on the same candles (net bp a trade).
 EARLIER_SWING = "+25 [+4, +43]; seeds +24 (+20 to +29); 1.2 trades a day"
@@ -310,12 +308,7 @@ def thirty_minutes(bench: Bench) -> str:
 
 def synthetic_scalp(settings: Settings, cache: Path) -> str:
     """`scalp` walked forward on the sandbox's market: a test of the machinery, not of a market."""
-    s = settings.synthetic
-    market = SyntheticMarkets(
-        SyntheticParameters(s.seed, s.edge, s.volatility), list(settings.markets)
-    )
-    series = {name: _synthetic_series(market, name) for name in settings.markets}
-    world = f"synthetic-{s.seed}-edge-{s.edge}"
+    series, world = synthetic.five_minutes(settings), synthetic.world_of(settings)
     shipped = profile(settings, ProfileName.SCALP)
     study = Study(
         shipped,
@@ -327,18 +320,10 @@ def synthetic_scalp(settings: Settings, cache: Path) -> str:
     predictions = predict(study, series, settings, store, start=EPOCH, end=END)
     report = judge(study, predictions, series, settings, Prices(world, SYNTHETIC))
     return (
-        f"## `scalp` on {SYNTHETIC_DAYS} days of the synthetic market\n\n**{SYNTHETIC}** with a "
+        f"## `scalp` on {synthetic.DAYS} days of the synthetic market\n\n**{SYNTHETIC}** with a "
         "planted, known predictability: this shows that the pipeline finds and trades what is "
         "there, and says nothing about any real market. 60 days to learn from come first; so few "
         f"weeks make the intervals too narrow.\n\n{report_text(report)}"
-    )
-
-
-def _synthetic_series(market: SyntheticMarkets, name: str) -> CandleSeries:
-    frame = market.candles(name, Interval.M5, EPOCH, EPOCH + timedelta(days=SYNTHETIC_DAYS))
-    missing = missing_spans(open_times_us(frame), Interval.M5)
-    return regular_series(
-        frame, gap_frame(Gap(span, GapKind.NO_TRADES) for span in missing), Interval.M5
     )
 
 
