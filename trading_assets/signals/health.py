@@ -20,15 +20,20 @@ from trading_assets.rules.check import Level
 from trading_assets.rules.steps import ALL_MARKETS
 from trading_assets.settings import ProfileName, Settings
 from trading_assets.signals import recent
-from trading_assets.signals.bands import check_predictions
+from trading_assets.signals.bands import FAILS_AFTER, Predicted, check_predictions
 from trading_assets.signals.drought import (
     check_decisions_made,
     check_signal_drought,
     check_trade_drought,
 )
 from trading_assets.signals.findings import Check, Finding
-from trading_assets.signals.forecast import DROUGHT_HOURS, Forecast, latest_forecast
-from trading_assets.signals.recent import BuyRule, Decided
+from trading_assets.signals.forecast import (
+    DROUGHT_HOURS,
+    WINDOW_HOURS,
+    Forecast,
+    latest_forecast,
+)
+from trading_assets.signals.recent import BuyRule
 from trading_assets.signals.regime import check_market_regime
 
 # A signal is there at the latest this long after its candle's close.
@@ -62,8 +67,8 @@ def subject_of(settings: Settings, engine: Engine, name: ProfileName) -> Subject
 
 def check_signals(engine: Engine, subject: Subject, now: datetime) -> list[Finding]:
     """Every finding, in the order of `Check`."""
-    since = now - _DROUGHT - 2 * subject.interval
-    rows = recent.decided(engine, subject.profile, subject.markets, since, now)
+    since = now - looked_at(subject.interval)
+    rows = recent.predicted(engine, subject.profile, subject.markets, since, now)
     found = [
         *_decisions_made(engine, subject, rows, now),
         *_expected(engine, subject, rows, now),
@@ -74,22 +79,25 @@ def check_signals(engine: Engine, subject: Subject, now: datetime) -> list[Findi
     return sorted(found, key=lambda f: order.index(f.check))
 
 
+def looked_at(interval: timedelta) -> timedelta:
+    """How far back predictions are read: the longest window of the forecast, at each of the last
+    FAILS_AFTER hours; the newest candle opened up to two intervals ago."""
+    longest = timedelta(hours=max(WINDOW_HOURS))
+    return longest + (FAILS_AFTER - 1) * max(timedelta(hours=1), interval) + 2 * interval
+
+
 def _decisions_made(
-    engine: Engine, subject: Subject, rows: Sequence[Decided], now: datetime
+    engine: Engine, subject: Subject, rows: Sequence[Predicted], now: datetime
 ) -> Iterator[Finding]:
     for market in subject.markets:
         first = recent.first_signal(engine, subject.profile, market)
         if first is None:
             continue
         closes = _closes_due(first, now, subject.interval)
-        mine = {r.predicted.candle_time + subject.interval for r in rows if _is_of(r, market)}
+        mine = {r.candle_time + subject.interval for r in rows if r.market == market}
         start = max(first, now - _DROUGHT)
         reasons = recent.undecided_reasons(engine, subject.profile, market, start, now)
         yield check_decisions_made(market, len(mine & closes), len(closes), reasons)
-
-
-def _is_of(row: Decided, market: str) -> bool:
-    return row.predicted.market == market
 
 
 def _closes_due(first: datetime, now: datetime, interval: timedelta) -> set[datetime]:
@@ -105,19 +113,24 @@ def _closes_due(first: datetime, now: datetime, interval: timedelta) -> set[date
 
 
 def _expected(
-    engine: Engine, subject: Subject, rows: Sequence[Decided], now: datetime
+    engine: Engine, subject: Subject, rows: Sequence[Predicted], now: datetime
 ) -> Iterator[Finding]:
     """What needs a forecast."""
     forecast = subject.forecast
     if forecast is None:
         return
-    yield from check_predictions([r.predicted for r in rows], forecast)
+    # Whoever was not asked for so long has no present predictions; `decisions_made` tells that.
+    newest = {row.market: row.candle_time for row in rows}
+    asleep = now - _DROUGHT - 2 * subject.interval
+    present = [row for row in rows if newest[row.market] >= asleep]
+    yield from check_predictions(present, forecast)
     silence = recent.quiet(engine, subject.profile, subject.markets, subject.rule, now)
     yield from check_signal_drought(silence, forecast)
+    sigmas = recent.volatilities(engine, subject.profile, subject.markets, now - _DROUGHT, now)
     for market in subject.markets:
-        sigmas = [r.sigma for r in rows if _is_of(r, market) and r.sigma is not None]
-        if sigmas and market in forecast.markets and forecast.markets[market].volatility:
-            yield check_market_regime(sigmas[-1], forecast.markets[market])
+        expected = forecast.markets.get(market)
+        if market in sigmas and expected is not None and expected.volatility:
+            yield check_market_regime(sigmas[market], expected)
 
 
 def stored_findings(engine: Engine, subject: Subject) -> Iterator[Finding]:

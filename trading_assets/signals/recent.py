@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -55,7 +56,6 @@ class Decided:
     decision: Action
     reason: Reason
     ev_net: float
-    sigma: float | None
     close: Decimal
     created_at: datetime
 
@@ -73,22 +73,54 @@ def decided(
 
     least_p_buy: judgements with less are left out.
     """
-    query = (
-        sa.select(signals)
-        .where(
-            signals.c.profile == profile,
-            signals.c.market.in_(list(markets)),
-            signals.c.p_buy >= float(least_p_buy),
-            signals.c.candle_time >= since,
-            signals.c.created_at >= since,
-            signals.c.created_at <= now,
-        )
-        .order_by(signals.c.id)
-    )
-    with read(engine) as connection:
-        newest = {(row.market, row.candle_time): row for row in connection.execute(query)}
-    rows = sorted(newest.values(), key=lambda row: (row.candle_time, row.market))
+    mine = _decided_between(profile, markets, since, now) & (signals.c.p_buy >= float(least_p_buy))
+    rows = _newest(engine, sa.select(signals).where(mine))
     return tuple(_decided(row) for row in rows)
+
+
+def predicted(
+    engine: Engine, profile: str, markets: Iterable[str], since: datetime, now: datetime
+) -> tuple[Predicted, ...]:
+    """The probabilities alone of what `decided` gives, in the same order.
+
+    A week of 5-minute candles is thousands of rows, and reading a moment or a price costs more
+    than reading a probability.
+    """
+    columns = (
+        signals.c.market,
+        signals.c.candle_time,
+        signals.c.p_sell,
+        signals.c.p_hold,
+        signals.c.p_buy,
+    )
+    query = sa.select(*columns).where(_decided_between(profile, markets, since, now))
+    rows = _newest(engine, query)
+    return tuple(
+        Predicted(row.market, row.candle_time, row.p_sell, row.p_hold, row.p_buy) for row in rows
+    )
+
+
+def _decided_between(
+    profile: str, markets: Iterable[str], since: datetime, now: datetime
+) -> sa.ColumnElement[bool]:
+    """Rows with a judgement of a candle that opened at or after `since`."""
+    return sa.and_(
+        signals.c.profile == profile,
+        signals.c.market.in_(list(markets)),
+        signals.c.p_buy.is_not(None),
+        signals.c.candle_time >= since,
+        # A candle's row is made after it opened: this lets the index help.
+        signals.c.created_at >= since,
+        signals.c.created_at <= now,
+    )
+
+
+def _newest(engine: Engine, query: sa.Select[Any]) -> list[sa.Row[Any]]:
+    """The last row of every candle, oldest candle first."""
+    with read(engine) as connection:
+        rows = connection.execute(query.order_by(signals.c.id))
+        newest = {(row.market, row.candle_time): row for row in rows}
+    return sorted(newest.values(), key=lambda row: (row.candle_time, row.market))
 
 
 def _decided(row: sa.Row[tuple[object, ...]]) -> Decided:
@@ -98,10 +130,28 @@ def _decided(row: sa.Row[tuple[object, ...]]) -> Decided:
         Action(r["decision"]),
         Reason(r["reason"]),
         r["ev_net"],
-        r["sigma"],
         r["close"],
         r["created_at"],
     )
+
+
+def volatilities(
+    engine: Engine, profile: str, markets: Iterable[str], since: datetime, now: datetime
+) -> dict[str, float]:
+    """By market, the volatility a candle at the newest candle since then that has one."""
+    query = (
+        sa.select(signals.c.market, signals.c.sigma)
+        .where(
+            signals.c.profile == profile,
+            signals.c.market.in_(list(markets)),
+            signals.c.sigma.is_not(None),
+            signals.c.created_at >= since,
+            signals.c.created_at <= now,
+        )
+        .order_by(signals.c.candle_time, signals.c.id)
+    )
+    with read(engine) as connection:
+        return {row.market: row.sigma for row in connection.execute(query)}
 
 
 def quiet(

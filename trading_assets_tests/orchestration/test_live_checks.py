@@ -32,7 +32,7 @@ def test_flat_predictions_are_an_error_that_stops_nothing_and_is_told_once(
     for market in location.settings.markets:
         said_hourly(
             location.engine,
-            2,
+            2,  # hours, so long it takes
             market=market,
             newest=NEWEST,
             p=(0.34, 0.33, 0.33),

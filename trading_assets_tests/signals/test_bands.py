@@ -8,7 +8,13 @@ import pytest
 
 from trading_assets.rules.check import Level
 from trading_assets.rules.steps import ALL_MARKETS
-from trading_assets.signals.bands import Predicted, check_predictions, statistic, window
+from trading_assets.signals.bands import (
+    FAILS_AFTER,
+    Predicted,
+    check_predictions,
+    statistic,
+    window,
+)
 from trading_assets.signals.findings import Check, Finding
 from trading_assets.signals.forecast import Forecast, Statistic
 from trading_assets_tests.signals.expected import (
@@ -101,10 +107,7 @@ def mixture(hold_share: float) -> list[Predicted]:
     return rows(*[(0.6, 0.2, 0.2)] * (20 - holds), *[(0.2, 0.6, 0.2)] * holds)
 
 
-@pytest.mark.parametrize(
-    ("hold_share", "level"),
-    [(0.90, Level.OK), (0.95, Level.WARN), (1.00, Level.FAIL)],
-)
+@pytest.mark.parametrize(("hold_share", "level"), [(0.90, Level.OK), (0.95, Level.WARN)])
 def test_too_much_hold_is_odd_beyond_the_bounds_and_not_at_them(
     hold_share: float, level: Level
 ) -> None:
@@ -116,6 +119,14 @@ def test_too_much_hold_is_odd_beyond_the_bounds_and_not_at_them(
     assert "usual 0.600" in finding.text
 
 
+def test_hold_alone_fails_when_it_has_lasted() -> None:
+    only = replace(market_forecast(), bands={Statistic.HOLD_SHARE: {21: HOLD}})
+    # 21 hours, and 21 that ended an hour before.
+    finding = found(rows(*[(0.2, 0.6, 0.2)] * 22), Check.HOLD_SHARE, expected(only))
+    assert finding.level is Level.FAIL
+    assert finding.text == "too much HOLD: hold share 1.000 in 21 h, 1 % bound 0.950, usual 0.600"
+
+
 @pytest.mark.parametrize(
     ("confidence", "level"),
     [(0.39, Level.OK), (0.3899, Level.WARN), (0.36, Level.WARN), (0.3599, Level.FAIL)],
@@ -123,9 +134,9 @@ def test_too_much_hold_is_odd_beyond_the_bounds_and_not_at_them(
 def test_flat_probabilities_are_odd_beyond_the_bounds_and_not_at_them(
     confidence: float, level: Level
 ) -> None:
-    one = rows((confidence, (1 - confidence) / 2, (1 - confidence) / 2))
+    hours = rows(*[(confidence, (1 - confidence) / 2, (1 - confidence) / 2)] * FAILS_AFTER)
     only = replace(market_forecast(), bands={Statistic.CONFIDENCE: {1: CONFIDENCE}})
-    finding = found(one, Check.CONFIDENCE, expected(only))
+    finding = found(hours, Check.CONFIDENCE, expected(only))
     assert finding.level is level
     assert finding.text.startswith("flat: ") is (level is not Level.OK)
     assert bool(finding.fix) is (level is not Level.OK)
@@ -135,7 +146,7 @@ def test_a_model_that_is_always_sure_of_the_same_has_too_little_entropy() -> Non
     only = replace(market_forecast(), bands={Statistic.ENTROPY: {1: ENTROPY}})
     # (0, 1/2, 1/2) has 0.631, above 0.5; (0, 0.9, 0.1) has 0.296, below 0.3.
     assert found(rows((0.0, 0.5, 0.5)), Check.ENTROPY, expected(only)).level is Level.OK
-    finding = found(rows((0.0, 0.9, 0.1)), Check.ENTROPY, expected(only))
+    finding = found(rows(*[(0.0, 0.9, 0.1)] * FAILS_AFTER), Check.ENTROPY, expected(only))
     assert finding.level is Level.FAIL
     assert finding.text == ("too sure: entropy 0.296 in 1 h, 1 % bound 0.300, usual 0.900")
     # (0, 0.8, 0.2) has 0.455: between the two.
@@ -143,14 +154,60 @@ def test_a_model_that_is_always_sure_of_the_same_has_too_little_entropy() -> Non
 
 
 def test_the_worst_window_speaks_and_of_equal_ones_the_longest() -> None:
-    # The last hour is flat, the 20 before are not.
-    recent = rows(*[(0.6, 0.2, 0.2)] * 20, FLAT)
+    # The last two hours are flat, the 20 before are not.
+    recent = rows(*[(0.6, 0.2, 0.2)] * 20, *[FLAT] * FAILS_AFTER)
     short = found(recent, Check.CONFIDENCE)
     assert short.level is Level.FAIL
     assert "in 1 h" in short.text
     everywhere = found(rows(*[FLAT] * 21), Check.CONFIDENCE)
     assert everywhere.level is Level.FAIL
     assert "in 21 h" in everywhere.text
+
+
+SURE_ENOUGH = (0.6, 0.2, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("hours", "level"),
+    [
+        ([SURE_ENOUGH, FLAT, FLAT], Level.FAIL),
+        ([FLAT, SURE_ENOUGH, FLAT], Level.WARN),
+        ([FLAT, FLAT, SURE_ENOUGH], Level.OK),
+        ([FLAT, FLAT], Level.FAIL),
+        ([FLAT], Level.WARN),
+    ],
+)
+def test_a_failure_takes_two_hours_in_a_row(
+    hours: list[tuple[float, float, float]], level: Level
+) -> None:
+    only = replace(market_forecast(), bands={Statistic.CONFIDENCE: {1: CONFIDENCE}})
+    finding = found(rows(*hours), Check.CONFIDENCE, expected(only))
+    assert finding.level is level
+    assert finding.text.endswith("; fails if it lasts 2 h") is (level is Level.WARN)
+
+
+def test_an_hour_that_was_not_decided_on_does_not_count_as_a_flat_one() -> None:
+    only = replace(market_forecast(), bands={Statistic.CONFIDENCE: {1: CONFIDENCE}})
+    every = rows(*[FLAT] * 3)
+    assert found([every[0], every[2]], Check.CONFIDENCE, expected(only)).level is Level.WARN
+
+
+def test_hours_in_a_row_are_hours_whatever_the_candle() -> None:
+    only = replace(market_forecast(), bands={Statistic.CONFIDENCE: {1: CONFIDENCE}})
+    minutes = timedelta(minutes=5)
+    # 12 candles an hour: the window that ended an hour ago needs 11 of the oldest 12.
+    every = [Predicted(BTC, NEWEST - i * minutes, *FLAT) for i in range(24)]
+    of_minutes = expected(only, interval=minutes)
+    assert found(every, Check.CONFIDENCE, of_minutes).level is Level.FAIL
+    assert found(every[:-2], Check.CONFIDENCE, of_minutes).level is Level.WARN
+    # Candles of four hours: two of them.
+    four = 4 * HOUR
+    slow = [Predicted(BTC, NEWEST - i * four, *FLAT) for i in range(2)]
+    of_four = expected(only, interval=four)
+    assert found(slow, Check.CONFIDENCE, of_four).level is Level.FAIL
+    told = found(slow[:1], Check.CONFIDENCE, of_four)
+    assert told.level is Level.WARN
+    assert told.text.endswith("fails if it lasts 8 h")
 
 
 def test_a_bound_at_the_end_of_what_is_possible_never_rings() -> None:

@@ -17,8 +17,16 @@ from trading_assets.rules.steps import ALL_MARKETS
 from trading_assets.signals import recent
 from trading_assets.signals.drought import Ended, Quiet
 from trading_assets.signals.findings import Check, Finding, as_outcome
+from trading_assets.signals.forecast import Statistic
 from trading_assets.signals.health import Subject, alert_findings, check_signals
-from trading_assets_tests.signals.expected import BANDS, RATE, expected, market_forecast
+from trading_assets_tests.signals.expected import (
+    BANDS,
+    CONFIDENCE,
+    HOLD,
+    RATE,
+    expected,
+    market_forecast,
+)
 from trading_assets_tests.signals.said import (
     BTC,
     ETH,
@@ -56,6 +64,29 @@ def test_a_candle_counts_once_with_its_newest_row(engine: Engine) -> None:
         (NEWEST - HOUR, 0.25),
         (NEWEST, 0.6),
     ]
+
+
+def test_probabilities_alone_are_those_of_the_judgements(engine: Engine) -> None:
+    said(engine, NEWEST, reason="no_edge")
+    said(engine, NEWEST, p=(0.1, 0.3, 0.6), reason="ev_too_low")
+    said(engine, NEWEST - HOUR, market=ETH)
+    said(engine, NEWEST - HOUR)
+    said(engine, NEWEST - 6 * HOUR)
+    said(engine, NEWEST + HOUR, p=None, reason="stale_candles")
+    since = NEWEST - 5 * HOUR
+    rows = recent.predicted(engine, "swing", [BTC, ETH], since, NOW)
+    judged = recent.decided(engine, "swing", [BTC, ETH], since, NOW)
+    assert rows == tuple(r.predicted for r in judged)
+    assert [(r.market, r.p_buy) for r in rows] == [(BTC, 0.25), (ETH, 0.25), (BTC, 0.6)]
+
+
+def test_the_volatility_is_that_of_the_newest_candle_that_has_one(engine: Engine) -> None:
+    said(engine, NEWEST - HOUR, sigma=0.002)
+    said(engine, NEWEST - 2 * HOUR, sigma=0.003, created_at=NOW)  # corrected later
+    said(engine, NEWEST, p=None, reason="stale_candles")
+    said(engine, NEWEST - 8 * HOUR, market=ETH, sigma=0.004)
+    found = recent.volatilities(engine, "swing", [BTC, ETH], NEWEST - 5 * HOUR, NOW)
+    assert found == {BTC: 0.002}
 
 
 def test_only_rows_of_the_profile_and_the_time_count(engine: Engine) -> None:
@@ -171,6 +202,40 @@ def test_flat_probabilities_and_missing_decisions_are_found_by_market(engine: En
     # it that BTC has, and has 10 of them: exactly half is not more than half.
     assert made[ETH].level is Level.WARN
     assert made[ETH].text.startswith("10 of 20 candles")
+
+
+WEEK = 168
+WEEK_ONLY = {Statistic.CONFIDENCE: {WEEK: CONFIDENCE}, Statistic.HOLD_SHARE: {21: HOLD}}
+
+
+@pytest.mark.parametrize(
+    ("hours", "level"),
+    # Two windows of a week, an hour apart. Each may lack a tenth of its candles: 152 of 168 are
+    # 90.5 %, 151 are 89.9 %; the older one has one candle less.
+    [(WEEK + 1, Level.FAIL), (153, Level.FAIL), (152, Level.WARN), (151, Level.OK)],
+)
+def test_a_week_of_predictions_is_read_and_compared_with_the_band_of_a_week(
+    engine: Engine, hours: int, level: Level
+) -> None:
+    said_hourly(engine, hours, p=(0.34, 0.33, 0.33))
+    of_a_week = expected(market_forecast(BTC, bands=WEEK_ONLY))
+    findings = check_signals(engine, subject(forecast=of_a_week, markets=(BTC,)), NOW)
+    confidence = by_check(findings, Check.CONFIDENCE)[BTC]
+    assert confidence.level is level
+    assert ("in 168 h" in confidence.text) is (level is not Level.OK)
+
+
+def test_predictions_of_a_market_that_is_not_judged_any_more_are_not_compared(
+    engine: Engine,
+) -> None:
+    flat = (0.34, 0.33, 0.33)
+    said_hourly(engine, WEEK, p=flat, newest=NEWEST - 21 * HOUR)
+    assert by_check(check_signals(engine, subject(), NOW), Check.CONFIDENCE)[BTC].level is (
+        Level.FAIL
+    )
+    later = by_check(check_signals(engine, subject(), NOW + HOUR), Check.CONFIDENCE)[BTC]
+    assert later.level is Level.OK
+    assert later.text.startswith("no whole window")
 
 
 def test_a_system_that_was_started_an_hour_ago_misses_nothing(engine: Engine) -> None:
