@@ -23,6 +23,7 @@ from trading_assets_tests.trading.ledger_world import (
     lease_of,
     looked_up,
     position_now,
+    sold,
 )
 
 
@@ -111,6 +112,25 @@ def test_an_account_that_lags_behind_its_orders_has_no_flow_and_lacks_nothing(
     assert found.flow == 0
     assert found.account.missing is None
     assert alert_kinds(floor.engine) == []
+
+
+def test_proceeds_that_the_account_shows_a_second_later_are_no_flow(
+    floor: Floor, exchange: FakeExchange, lease: Lease
+) -> None:
+    """Bought for 10,000 KRW and sold for 10,200; nothing is held, so no coin can be missing."""
+    sold(floor.engine, lease, bought(floor.engine, lease, fee="0"), fee="0")
+    exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(0)}
+    balances = exchange.balances
+
+    def lagging() -> tuple[Balance, ...]:
+        if exchange.clock.now() - NOW >= timedelta(seconds=1):
+            exchange.totals = {"KRW": Decimal(1_000_200), "BTC": Decimal(0)}
+        return balances()
+
+    exchange.balances = lagging  # type: ignore[method-assign]
+    assert reconcile(floor, "me").flow == 0
+    assert alert_kinds(floor.engine) == []
+    assert capital(floor.engine) == 1_000_000
 
 
 def test_no_flow_is_recorded_while_an_order_is_under_way(
