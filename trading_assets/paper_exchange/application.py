@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from math import ceil
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -73,6 +74,7 @@ WARNING = "warning"
 _JSON = "application/json;charset=UTF-8"
 _FAULT = "paper_exchange.fault"
 _BODY_LIMIT = 65_536
+_LONGEST_BLOCK_SECONDS = 60  # of a 418 on order; those for too many requests grow
 
 _log = logging.getLogger(__name__)
 
@@ -413,7 +415,9 @@ class PaperExchange(Starlette):
         answers = {
             FaultKind.ERROR_BEFORE: lambda: _json(broken().body, 500),
             FaultKind.TOO_MANY: lambda: _refusal(Allowance(429, 0)),
-            FaultKind.BLOCKED: lambda: _refusal(Allowance(418, 0, 60)),
+            FaultKind.BLOCKED: lambda: _refusal(
+                Allowance(418, 0, min(ceil(fault.seconds), _LONGEST_BLOCK_SECONDS))
+            ),
             FaultKind.MAINTENANCE: lambda: _json(in_maintenance().body, 403),
             FaultKind.REFUSE: lambda: _json(
                 Refusal(fault.status, fault.name, "refused on order").body, fault.status

@@ -21,7 +21,7 @@ class FaultKind(StrEnum):
     LOST = "lost"  # resets the connection without the work
     TRUNCATE = "truncate"  # announces the whole body, sends half of it, without the work
     TOO_MANY = "too_many"  # 429
-    BLOCKED = "blocked"  # 418
+    BLOCKED = "blocked"  # 418, for `seconds`, 60 at most
     MAINTENANCE = "maintenance"  # 403 market_offline
     REFUSE = "refuse"  # `status` with the error `name`
     BODY = "body"  # 200 with `body` in place of the answer
@@ -47,8 +47,9 @@ class Fault:
     """One fault: for the next `times` requests whose path starts with `path`, None for ever.
 
     path: with a `$` behind it, exactly that path. method: POST, GET, ...; empty for any. seconds:
-    of HANG by the machine's time, else by the exchange's clock. share: of PARTIAL. body: what BODY
-    answers. status, name: of REFUSE. A lasting fault has no `times`.
+    of HANG by the machine's time, of BLOCKED what it says, else by the exchange's clock.
+    share: of PARTIAL. body: what BODY answers. status, name: of REFUSE. A lasting fault has no
+    `times`.
     """
 
     kind: FaultKind

@@ -56,6 +56,14 @@ def test_any_body_can_be_answered(faulty: RunningExchange) -> None:
     assert httpx.get(faulty.url + PATH, timeout=30).text == "<html>maintenance</html>"
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(0.5, 1), (20.0, 20), (3600.0, 60)])
+def test_a_block_says_how_long_it_lasts(faulty: RunningExchange, seconds: float, told: int) -> None:
+    faulty.faults.add(Fault(FaultKind.BLOCKED, seconds=seconds))
+    answer = httpx.get(faulty.url + PATH, timeout=30)
+    assert answer.status_code == 418
+    assert answer.json()["error"]["message"] == f"Blocked for {told} seconds."
+
+
 def test_a_fault_waits_for_its_path_and_lasts_its_times() -> None:
     faults = Faults()
     faults.add(Fault(FaultKind.TOO_MANY, path="/v1/candles", times=2))

@@ -92,6 +92,7 @@ UNCLEAR: dict[str, dict[str, object]] = {
     "reset-without-order": {"kind": "lost"},
     "half-an-answer": {"kind": "truncate"},
     "too-many-requests": {"kind": "too_many"},
+    "blocked": {"kind": "blocked", "seconds": 1},
     "visible-late": {"kind": "late", "seconds": 0.5},
 }
 # Faults with a clear outcome: refused by name, or filled by half.
