@@ -13,6 +13,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from trading_assets.alerts import Severity
 from trading_assets.database import read, signals
 from trading_assets.errors import (
     BadRequest,
@@ -183,6 +184,7 @@ def _look(floor: Floor, prices: PriceStream, candidate: Candidate, origin: Origi
         with floor.step("ask for the order book"):
             (book,) = floor.quotation.order_books([market])
         price = Price(book.quote, 1, book.received_at, PriceSource.REST)
+    _check_tick(floor, instrument, price.quote.ask)
     view = MarketView(
         ask=price.quote.ask,
         confirmed_at=price.confirmed_at,
@@ -195,6 +197,21 @@ def _look(floor: Floor, prices: PriceStream, candidate: Candidate, origin: Origi
         newest_signal_id=_newest_signal(floor, market, origin.profile),
     )
     return Sight(price, rules, view)
+
+
+def _check_tick(floor: Floor, instrument: Instrument, price: Decimal) -> None:
+    """Tell when the exchange's tick is not the table's: barriers and the limit of a hard exit are
+    rounded by the table."""
+    listed = price_units.tick_size(price)
+    if instrument.tick_size != listed:
+        floor.alert(
+            Severity.WARNING,
+            "tick_size",
+            f"tick-size-{instrument.market}-{instrument.tick_size:f}-{listed:f}",
+            f"{instrument.market}: the exchange's tick at {price:,f} KRW is "
+            f"{instrument.tick_size:f}, that of exchange/price_units.py is {listed:f}. Entries "
+            "follow the exchange; the table may be out of date.",
+        )
 
 
 def _decision(

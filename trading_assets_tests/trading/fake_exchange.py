@@ -63,6 +63,7 @@ class FakeExchange:
         default_factory=lambda: {"KRW": Decimal(1_000_000), "BTC": NOTHING}
     )
     listed: tuple[Market, ...] = (Market(BTC, warning=False, cautions=frozenset()),)
+    tick: Decimal = Decimal(1)
     key_ends: datetime = NOW + timedelta(days=365)
 
     # --- Trading ------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ class FakeExchange:
 
     def instruments(self, markets: Sequence[str]) -> tuple[Instrument, ...]:
         self._read()
-        return tuple(Instrument(market, "KRW", Decimal(1)) for market in markets)
+        return tuple(Instrument(market, "KRW", self.tick) for market in markets)
 
     def _bound(self, request: OrderRequest) -> Decimal:
         """What an order of that request binds while it waits: KRW, or coins."""

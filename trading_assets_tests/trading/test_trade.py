@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from trading_assets.database import read, signals, write
+from trading_assets.database import alerts, read, signals, write
 from trading_assets.errors import (
     ExchangeUnavailable,
     LedgerError,
@@ -457,6 +457,15 @@ def test_the_markets_own_tick_counts_in_its_band_only(scene: Scene) -> None:
     tick = tick_at(Instrument("KRW-USDT", "KRW", Decimal("0.5")), Decimal(1500))
     assert tick(Decimal(1400)) == Decimal("0.5")
     assert tick(Decimal(5000)) == 5
+
+
+@pytest.mark.parametrize(("tick", "told"), [("1", []), ("0.5", ["tick_size"])])
+def test_a_tick_that_is_not_the_tables_is_told(scene: Scene, tick: str, told: list[str]) -> None:
+    scene.exchange.tick = Decimal(tick)
+    assert scene.trade((0, "1000"), (1, "1020")).end is TradeEnd.LEFT
+    with read(scene.engine) as connection:
+        kinds = connection.execute(sa.select(alerts.c.kind)).scalars().all()
+    assert list(kinds) == told
 
 
 def test_every_candidate_has_one_row(scene: Scene) -> None:
