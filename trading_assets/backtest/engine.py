@@ -6,23 +6,26 @@ what is not: docs/backtest.md.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trading_assets.backtest.account.records import (
     MAX_SIZE_STEPS,
+    NEVER,
     NOT_A_CANDIDATE,
     POSITION,
     RULES,
     STATE,
-    TRADE,
+    TRADE_NUMBERS,
+    TRADE_TIMES,
     Account,
-    Candles,
+    Booked,
     Record,
     Records,
 )
@@ -36,18 +39,28 @@ from trading_assets.backtest.inputs import (
     Trades,
     close_times,
 )
-from trading_assets.candles.frame import TIMES, FloatArray, Int64Array, TimeArray, step_us
+from trading_assets.candles.frame import TIMES, TimeArray, step_us
 from trading_assets.candles.series import CandleSeries
 from trading_assets.exchange.price_units import KRW_TICKS
 from trading_assets.rules.costs import Costs
 
 _TICKS = KRW_TICKS[::-1]  # lowest band first
-_Prices = tuple[Int64Array, FloatArray, FloatArray, FloatArray, FloatArray]
-# What was joined last for a first series while it lives, and with which others: most studies
-# simulate the same candles again and again.
-_JOINED: WeakKeyDictionary[CandleSeries, tuple[tuple[ref[CandleSeries], ...], _Prices]] = (
-    WeakKeyDictionary()
-)
+_NO_TIMES = np.empty(0, np.int64)
+_NO_MONEY = np.empty(0, np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """A series as the compiled simulation reads it: where its columns begin, while these live."""
+
+    arrays: tuple[NDArray[Any], ...]
+    addresses: tuple[int, ...]
+    first_time: int
+    unbroken: bool
+
+
+# Of each series while it lives: most studies simulate the same candles again and again.
+_COLUMNS: WeakKeyDictionary[CandleSeries, _Columns] = WeakKeyDictionary()
 
 
 def simulate(
@@ -66,8 +79,16 @@ def simulate(
     _check(paths, rules, delay_candles)
     numbers = _rules(step_us(paths[0].series.interval), rules, costs, entry, delay_candles)
     times = _common_times(paths)
-    account = _account(paths, numbers, writes_times=times is None)
-    simulate_account(account)
+    steps = sum(map(len, paths)) if times is None else len(times)
+    # Memory that is not written to is never taken.
+    account = _account(
+        paths,
+        numbers,
+        times=np.empty(steps, np.int64) if times is None else _NO_TIMES,
+        equity=np.empty(steps),
+        exposures=np.zeros(steps),
+    )
+    _run(account, paths)
     return _simulation(paths, rules, account, times)
 
 
@@ -95,67 +116,91 @@ def _common_times(paths: Sequence[MarketPath]) -> TimeArray | None:
     return first if all(np.array_equal(first, closes) for closes in others) else None
 
 
-def _account(paths: Sequence[MarketPath], numbers: Record, *, writes_times: bool) -> Account:
-    """Room for the most that can happen; memory that is not written to is never taken."""
-    rows, most_trades = sum(map(len, paths)), sum(len(path.signals) for path in paths)
-    most_steps = rows if writes_times else len(paths[0])
+def _account(
+    paths: Sequence[MarketPath],
+    numbers: Record,
+    *,
+    times: NDArray[np.int64] = _NO_TIMES,
+    equity: NDArray[np.float64] = _NO_MONEY,
+    exposures: NDArray[np.float64] = _NO_MONEY,
+) -> Account:
+    """Room for the most that can happen."""
+    most_trades = sum(len(path.signals) for path in paths)
     state = np.zeros(1, STATE)[0]
     state["cash"] = numbers["capital"]
     return Account(
-        candles=_candles(paths),
         signals=_signals(paths),
         rules=numbers,
         state=state,
-        positions=_positions(paths),
-        trades=np.empty(most_trades, TRADE),
+        positions=np.zeros(len(paths), POSITION),
+        trades=Booked(
+            times=np.empty((len(TRADE_TIMES), most_trades), np.int64),
+            numbers=np.empty((len(TRADE_NUMBERS), most_trades)),
+            market=np.empty(most_trades, np.int16),
+            reason=np.empty(most_trades, np.int8),
+        ),
         halts=np.empty(2 * most_trades, np.int64),  # each takes an entry or an exit of its own
         outcome=np.full(most_trades, NOT_A_CANDIDATE, np.int8),
-        times=np.empty(most_steps if writes_times else 0, np.int64),
-        equity=np.empty(most_steps),
-        exposures=np.zeros(most_steps),
+        times=times,
+        equity=equity,
+        exposures=exposures,
     )
 
 
-def _candles(paths: Sequence[MarketPath]) -> Candles:
-    prices = _prices(tuple(path.series for path in paths))
-    return Candles(*prices, _joined([path.sell for path in paths]))
-
-
-def _prices(series: tuple[CandleSeries, ...]) -> _Prices:
-    """Open times, opens, highs, lows and closes; joined once for all who simulate these series."""
-    others, joined = _JOINED.get(series[0], ((), None))
-    if joined is None or tuple(other() for other in others) != series[1:]:
-        joined = (
-            _joined([s.open_time.view(np.int64) for s in series]),
-            _joined([s.open for s in series]),
-            _joined([s.high for s in series]),
-            _joined([s.low for s in series]),
-            _joined([s.close for s in series]),
-        )
-        _JOINED[series[0]] = (tuple(map(ref, series[1:])), joined)
-    return joined
-
-
 def _signals(paths: Sequence[MarketPath]) -> Records:
-    """The BUYs of all markets, one market after the other, each with its row in `Candles`."""
-    if len(paths) == 1:
-        return _read_only(paths[0].signals)
-    signals = np.concatenate([path.signals for path in paths])
-    counts = [len(path.signals) for path in paths]
-    signals["row"] += np.repeat(np.cumsum([0, *map(len, paths[:-1])]), counts)
-    return _read_only(signals)
+    """The BUYs of all markets, one market after the other, read-only.
+
+    numba compiles for what may be written and what may not.
+    """
+    parts = [path.signals for path in paths]
+    signals = parts[0].view() if len(parts) == 1 else np.concatenate(parts)
+    signals.flags.writeable = False
+    return signals
 
 
-def _positions(paths: Sequence[MarketPath]) -> Records:
-    positions = np.zeros(len(paths), POSITION)
-    row = signal = 0
+def _run(account: Account, paths: Sequence[MarketPath]) -> None:
+    # What the addresses point to lives in `paths` and in these two lists.
+    columns = [_columns(path.series) for path in paths]
+    sells = [np.ascontiguousarray(path.sell) for path in paths]
+    signal = 0
     for m, path in enumerate(paths):
-        position = positions[m]
+        position = account.positions[m]
         position["market"], position["timeout"] = m, _us(path.timeout)
-        position["row"], position["signal"] = row, signal
-        row, signal = row + len(path), signal + len(path.signals)
-        position["row_end"], position["signal_end"] = row, signal
-    return positions
+        of = columns[m]
+        for name, address in zip(_ADDRESSES, of.addresses, strict=True):
+            position[name] = address
+        position["sells"] = _address(sells[m])
+        position["first_time"], position["unbroken"] = of.first_time, of.unbroken
+        position["next_time"] = of.first_time if len(path) else NEVER
+        position["signal"], position["row_end"] = signal, len(path)
+        signal += len(path.signals)
+        position["signal_end"] = signal
+    simulate_account(account)
+
+
+_ADDRESSES = ("open_times", "opens", "highs", "lows", "closes")
+
+
+def _columns(series: CandleSeries) -> _Columns:
+    known = _COLUMNS.get(series)
+    if known is None:
+        times = np.ascontiguousarray(series.open_time.view(np.int64))
+        prices = (series.open, series.high, series.low, series.close)
+        arrays = (times, *(np.ascontiguousarray(p, np.float64) for p in prices))
+        n = len(times)
+        known = _COLUMNS[series] = _Columns(
+            arrays,
+            tuple(map(_address, arrays)),
+            first_time=int(times[0]) if n else 0,
+            # Candles are a step apart or more.
+            unbroken=n > 0 and times[-1] - times[0] == (n - 1) * step_us(series.interval),
+        )
+    return known
+
+
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 @lru_cache(maxsize=16)
@@ -187,7 +232,7 @@ def _rules(step: int, rules: AccountRules, costs: Costs, entry: EntryAt, delay: 
         "resume_after": -1 if rules.resume_after is None else _us(rules.resume_after),
         "size_from": [step.p_buy for step in steps],
         "size_share": [step.share for step in steps],
-        "tick_from": [start for start, _ in _TICKS],
+        "tick_from": [*(start for start, _ in _TICKS), np.inf],
         "tick_size": [tick for _, tick in _TICKS],
     }.items():
         numbers[name] = value
@@ -201,8 +246,8 @@ def _simulation(
     return Simulation(
         markets=tuple(path.market for path in paths),
         starting_krw=float(rules.starting_krw),
-        trades=_trades(account.trades[: state["trades"]]),
-        candidates=_candidates(account),
+        trades=_trades(account),
+        candidates=_candidates(paths, account),
         times=_cut(account.times, steps).view(TIMES) if times is None else times,
         equity=_cut(account.equity, steps),
         exposure=_cut(account.exposures, steps),
@@ -210,35 +255,28 @@ def _simulation(
     )
 
 
-def _trades(booked: Records) -> Trades:
-    columns = {name: np.ascontiguousarray(booked[name]) for name in TRADE.names or ()}
-    for name in ("signal_time", "entry_time", "exit_time"):
-        columns[name] = columns[name].view(TIMES)
-    return Trades(**columns)
+def _trades(account: Account) -> Trades:
+    n = account.state["trades"]
+    booked = account.trades
+    times = booked.times[:, :n].copy().view(TIMES)
+    numbers = booked.numbers[:, :n].copy()
+    return Trades(
+        market=booked.market[:n].copy(),
+        reason=booked.reason[:n].copy(),
+        **dict(zip(TRADE_TIMES, times, strict=True)),
+        **dict(zip(TRADE_NUMBERS, numbers, strict=True)),
+    )
 
 
-def _candidates(account: Account) -> Candidates:
-    signals = account.signals
-    counts = np.diff(account.positions["signal_end"], prepend=0)
-    market = np.repeat(np.arange(len(counts), dtype=np.int16), counts)
-    closes = account.candles.open_time[signals["row"]] + account.rules["step"]
+def _candidates(paths: Sequence[MarketPath], account: Account) -> Candidates:
     kept = account.outcome != NOT_A_CANDIDATE
-    return Candidates(market[kept], closes[kept].view(TIMES), account.outcome[kept])
-
-
-def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """One after the other, read-only: numba compiles for what may be written and what may not.
-
-    A single one is not copied.
-    """
-    joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return _read_only(np.ascontiguousarray(joined))
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    counts = [len(path.signals) for path in paths]
+    closes = [close_times(p.market, p.series)[p.signals["row"]] for p in paths]
+    return Candidates(
+        np.repeat(np.arange(len(counts), dtype=np.int16), counts)[kept],
+        np.concatenate(closes)[kept],
+        account.outcome[kept],
+    )
 
 
 def _cut(array: NDArray[Any], rows: int) -> NDArray[Any]:

@@ -5,7 +5,7 @@ Here: the shapes. Not here: the simulation (`engine`), how a decision is made of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -81,12 +81,12 @@ class MarketPath:
         close_times(self.market, self.series)
         if self.timeout <= timedelta(0):
             raise ValueError(f"{self.market}: timeout must be above 0, was {self.timeout}")
-        both = self.buy & self.sell
+        rows = np.flatnonzero(self.buy)
+        both = self.sell[rows]
         if both.any():
             raise ValueError(
-                f"{self.market}: row {int(np.argmax(both))} asks for both BUY and SELL"
+                f"{self.market}: row {rows[np.argmax(both)]} asks for both BUY and SELL"
             )
-        rows = np.flatnonzero(self.buy)
         signals = np.empty(len(rows), SIGNAL)
         signals["row"] = rows
         object.__setattr__(self, "signals", signals)
@@ -164,8 +164,8 @@ class Trades:
     share: FloatArray
 
     def __post_init__(self) -> None:
-        lengths = {f.name: len(getattr(self, f.name)) for f in fields(self)}
-        if len(set(lengths.values())) > 1:
+        if len({len(getattr(self, name)) for name in self.__slots__}) > 1:
+            lengths = {name: len(getattr(self, name)) for name in self.__slots__}
             raise ValueError(f"all arrays of trades must have one length, were {lengths}")
 
     def __len__(self) -> int:

@@ -396,7 +396,7 @@ def test_inputs_are_not_written_to() -> None:
 
 
 def test_the_same_first_market_beside_another_one_has_that_ones_candles() -> None:
-    """The joined candles are kept: only for the same markets. 2 % fall in one second market."""
+    """What is kept of a series is that series' own. 2 % fall in one second market."""
     first = path_of(series_of(flat(9)), buy=[0])
     calm = path_of(series_of(flat(9)), buy=[0], market="KRW-ETH")
     falls = path_of(series_of(flat(9, r3=STOP)), buy=[0], market="KRW-ETH")
@@ -406,6 +406,24 @@ def test_the_same_first_market_beside_another_one_has_that_ones_candles() -> Non
     ]
     held = TradeEnd.END_OF_DATA
     assert ends == [[held, held], [TradeEnd.STOP_LOSS, held], [held], [held, held]]
+
+
+def test_candles_may_lie_anywhere_in_memory() -> None:
+    """Columns of a table, SELLs from back to front, prices of whole numbers: the same trades."""
+    series = series_of(flat(9, r3=STOP))
+    table = np.stack([series.open, series.high, series.low, series.close], axis=1)
+    there = replace(series, open=table[:, 0], high=table[:, 1], low=table[:, 2], close=table[:, 3])
+    whole = replace(series, close=series.close.astype(np.int64))
+    sell = np.zeros(9, dtype=np.bool_)
+    sell[3] = True  # row 5 of what is read backwards
+    made = [
+        simulate([replace(path_of(each, buy=[0, 4]), sell=sell[::-1])], RULES, COSTS)
+        for each in (series, there, whole)
+    ]
+    assert ends(made[0]) == [TradeEnd.STOP_LOSS, TradeEnd.SELL_SIGNAL]
+    assert hours(made[0].trades.exit_time) == [4, 6]
+    for other in made[1:]:
+        np.testing.assert_array_equal(other.equity, made[0].equity)
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:
@@ -429,3 +447,6 @@ def test_the_codes_of_the_compiled_part_are_those_of_the_values() -> None:
     names = [FunnelCode(code).name for code in records.OUTCOMES]
     assert [getattr(records, name) for name in names] == list(range(len(names)))
     assert [getattr(records, end.name) for end in TRADE_ENDS] == list(range(len(TRADE_ENDS)))
+    for columns in (records.TRADE_TIMES, records.TRADE_NUMBERS):
+        numbers = [getattr(records, name.upper()) for name in columns]
+        assert numbers == list(range(len(columns)))

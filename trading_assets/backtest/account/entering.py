@@ -2,6 +2,7 @@
 
 from trading_assets.backtest.account.compiled import compiled
 from trading_assets.backtest.account.limits import day_loss, mark, peak_loss
+from trading_assets.backtest.account.memory import float_at, open_time_at
 from trading_assets.backtest.account.prices import (
     ask_at,
     band_at,
@@ -39,26 +40,27 @@ def enter(account: Account, position: Record, signal: Record, at: int) -> int:
 
     Returns TRADED, or the first rule that forbids it.
     """
-    candles, state, rules = account.candles, account.state, account.rules
+    state, rules = account.state, account.rules
     row, said = position.here, signal.row
+    said_time = open_time_at(position, said, rules.step)
     mark(state, rules, at)
     # A break between the decision and now has outlived the signal.
-    expired = candles.open_time[row] - candles.open_time[said] != rules.lag * rules.step
+    expired = open_time_at(position, row, rules.step) - said_time != rules.lag * rules.step
     code = refusal(state, position, rules, at, expired)
     if code != TRADED:
         return code
-    level = candles.open[row] if rules.at_open else candles.close[row]
+    level = float_at(position.opens if rules.at_open else position.closes, row)
     position.band = band_at(level, rules, position.band)
     ask = ask_at(level, rules, position.band)
-    if not ev_at_ask(signal.ev_net, candles.close[said], ask, rules, position.band) > (
-        signal.min_ev_net
-    ):
+    close = float_at(position.closes, said)
+    if not ev_at_ask(signal.ev_net, close, ask, rules, position.band) > signal.min_ev_net:
         return PRICE_MOVED
     code, units = sized(state, rules, signal, limit_price(ask, rules, position.band))
     if code != TRADED:
         return code
-    position.signal_time = candles.open_time[said] + rules.step
+    position.signal_time = said_time + rules.step
     position.entry_time = at
+    position.calm_end = position.row
     position.level = level
     fill(position, signal, rules, ask, units)
     position.value = position.volume * bid_at(level, rules, position.band)

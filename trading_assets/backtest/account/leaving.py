@@ -8,12 +8,27 @@ from trading_assets.backtest.account.limits import note_stop
 from trading_assets.backtest.account.prices import band_at, bid_at
 from trading_assets.backtest.account.records import (
     END_OF_DATA,
+    ENTRY_PRICE,
+    ENTRY_TIME,
+    EXIT_PRICE,
+    EXIT_TIME,
+    FEES_KRW,
+    FUNDS_KRW,
+    GROSS_BP,
     HALT,
+    NET_BP,
+    NET_KRW,
+    P_BUY,
     SELL_SIGNAL,
+    SHARE,
+    SIGNAL_TIME,
     STAYS,
     STOP_LOSS,
+    STOP_PRICE,
+    TAKE_PRICE,
     TAKE_PROFIT,
     TIME_LIMIT,
+    VOLUME,
     Account,
     Record,
 )
@@ -23,12 +38,12 @@ from trading_assets.backtest.account.records import (
 def leave(account: Account, position: Record, at: int, level: float, reason: int) -> None:
     """Sell the position, one slippage below `level`; its market rests."""
     state, rules = account.state, account.rules
-    trade = account.trades[state.trades]
     position.band = band_at(level, rules, position.band)
-    book(trade, position, rules.fee_rate, level, bid_at(level, rules, position.band))
-    trade.exit_time = at
-    trade.reason = reason
-    state.cash += trade.volume * trade.exit_price * (1 - rules.fee_rate)
+    price = bid_at(level, rules, position.band)
+    book(account, position, level, price)
+    account.trades.times[EXIT_TIME, state.trades] = at
+    account.trades.reason[state.trades] = reason
+    state.cash += position.volume * price * (1 - rules.fee_rate)
     state.exposure -= position.value
     state.trades += 1
     state.positions -= 1
@@ -41,25 +56,27 @@ def leave(account: Account, position: Record, at: int, level: float, reason: int
 
 
 @compiled
-def book(trade: Record, position: Record, fee_rate: float, level: float, price: float) -> None:
+def book(account: Account, position: Record, level: float, price: float) -> None:
+    trades, place = account.trades, account.state.trades
     proceeds = position.volume * price
-    fees = fee_rate * (position.funds + proceeds)
+    fees = account.rules.fee_rate * (position.funds + proceeds)
     net = proceeds - position.funds - fees
-    trade.market = position.market
-    trade.signal_time = position.signal_time
-    trade.entry_time = position.entry_time
-    trade.entry_price = position.entry_price
-    trade.exit_price = price
-    trade.stop_price = position.stop_price
-    trade.take_price = position.take_price
-    trade.volume = position.volume
-    trade.funds_krw = position.funds
-    trade.fees_krw = fees
-    trade.net_krw = net
-    trade.gross_bp = (level / position.level - 1) * 1e4
-    trade.net_bp = net / position.funds * 1e4
-    trade.p_buy = position.p_buy
-    trade.share = position.share
+    trades.market[place] = position.market
+    trades.times[SIGNAL_TIME, place] = position.signal_time
+    trades.times[ENTRY_TIME, place] = position.entry_time
+    numbers = trades.numbers
+    numbers[ENTRY_PRICE, place] = position.entry_price
+    numbers[EXIT_PRICE, place] = price
+    numbers[STOP_PRICE, place] = position.stop_price
+    numbers[TAKE_PRICE, place] = position.take_price
+    numbers[VOLUME, place] = position.volume
+    numbers[FUNDS_KRW, place] = position.funds
+    numbers[FEES_KRW, place] = fees
+    numbers[NET_KRW, place] = net
+    numbers[GROSS_BP, place] = (level / position.level - 1) * 1e4
+    numbers[NET_BP, place] = net / position.funds * 1e4
+    numbers[P_BUY, place] = position.p_buy
+    numbers[SHARE, place] = position.share
 
 
 @compiled

@@ -1,7 +1,7 @@
 """Marks, losses, halts and pauses, compiled: `rules.limits`."""
 
 from trading_assets.backtest.account.compiled import compiled
-from trading_assets.backtest.account.records import STOP_LOSS, Record, Records
+from trading_assets.backtest.account.records import EXIT_TIME, STOP_LOSS, Booked, Record
 
 _KOREA = 9 * 3_600_000_000
 _DAY = 24 * 3_600_000_000
@@ -63,16 +63,16 @@ def halt_begins(state: Record, rules: Record, at: int) -> bool:
 
 
 @compiled
-def note_stop(state: Record, rules: Record, trades: Records, at: int) -> None:
+def note_stop(state: Record, rules: Record, trades: Booked, at: int) -> None:
     """After a stop-loss: the last of `max_stops` within the window pauses all entries.
 
     The trades stand in the order of their ends, the present one last.
     """
     seen = 0
     for i in range(state.trades - 1, -1, -1):
-        if at - trades[i].exit_time > rules.stop_window:
+        if at - trades.times[EXIT_TIME, i] > rules.stop_window:
             return
-        if trades[i].reason == STOP_LOSS:
+        if trades.reason[i] == STOP_LOSS:
             seen += 1
         if seen == rules.max_stops:
             state.pause_end = max(state.pause_end, at + rules.stop_pause)

@@ -29,10 +29,13 @@ def whole_at_least(value: float) -> float:
 
 @compiled
 def band_at(price: float, rules: Record, band: int) -> int:
-    """The price band that `price` lies in, looked for from `band` on: the last one, mostly."""
-    while band > 0 and price < rules.tick_from[band]:
+    """The price band that `price` lies in, looked for from `band` on: the last one, mostly.
+
+    price: above 0 and finite; the lowest band begins at 0, the highest ends at infinity.
+    """
+    while price < rules.tick_from[band]:
         band -= 1
-    while band + 1 < len(rules.tick_from) and price >= rules.tick_from[band + 1]:
+    while price >= rules.tick_from[band + 1]:
         band += 1
     return band
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trading_assets.candles.frame import BoolArray, FloatArray, Int64Array
+from trading_assets.candles.frame import FloatArray, Int64Array
 from trading_assets.exchange.price_units import KRW_TICKS
 from trading_assets.rules.funnel import FunnelCode
 
@@ -57,7 +57,7 @@ MAX_SIZE_STEPS = 8
 # Every number of the rules: times in microseconds, ratios plain, KRW. delay: candles from a
 # decision to acting on it; lag: to the candle whose open or close is paid. least_order:
 # min_notional x (1 + buffer). resume_after: below 0 for never. size_from: p_buy of the steps,
-# highest first, padded with the last. tick_from: price bands, lowest first.
+# highest first, padded with the last. tick_from: price bands, lowest first, and where they end.
 RULES = np.dtype(
     [
         ("step", "i8"),
@@ -82,11 +82,11 @@ RULES = np.dtype(
         ("resume_after", "i8"),
         ("size_from", "f8", (MAX_SIZE_STEPS,)),
         ("size_share", "f8", (MAX_SIZE_STEPS,)),
-        ("tick_from", "f8", (len(KRW_TICKS),)),
+        ("tick_from", "f8", (len(KRW_TICKS) + 1,)),
         ("tick_size", "f8", (len(KRW_TICKS),)),
     ]
 )
-# A candle whose decision asks for an entry; row counts as in `Candles`.
+# A candle whose decision asks for an entry; row: among its market's candles.
 SIGNAL = np.dtype(
     [
         ("row", "i8"),
@@ -115,15 +115,29 @@ STATE = np.dtype(
         ("pause_end", "i8"),
     ]
 )
-# One for each market. row, signal: the market's next, row_end, signal_end: behind its last; here:
-# its candle of this step, or -1. band: where its last price was found among the ticks. level: the
-# candles' price at the entry. value: of what is held, at the bid.
+NEVER = 1 << 62
+# One for each market. open_times to sells: where these columns of its candles begin (`memory`).
+# first_time: the first of its open times; unbroken: no candle is missing behind it. row, signal:
+# the market's next, row_end, signal_end: behind its last; next_time: when `row` opens, NEVER behind
+# the last; here: its candle of this step, or -1.
+# calm_end: up to there no candle touches a barrier or tells to sell. band: where its last price was
+# found among the ticks. level: the candles' price at the entry. value: of what is held, at the bid.
 POSITION = np.dtype(
     [
         ("market", "i8"),
+        ("open_times", "i8"),
+        ("opens", "i8"),
+        ("highs", "i8"),
+        ("lows", "i8"),
+        ("closes", "i8"),
+        ("sells", "i8"),
+        ("first_time", "i8"),
+        ("unbroken", "i8"),
         ("row", "i8"),
         ("row_end", "i8"),
+        ("next_time", "i8"),
         ("here", "i8"),
+        ("calm_end", "i8"),
         ("signal", "i8"),
         ("signal_end", "i8"),
         ("timeout", "i8"),
@@ -144,55 +158,62 @@ POSITION = np.dtype(
         ("share", "f8"),
     ]
 )
-TRADE = np.dtype(
-    [
-        ("signal_time", "i8"),
-        ("entry_time", "i8"),
-        ("exit_time", "i8"),
-        ("entry_price", "f8"),
-        ("exit_price", "f8"),
-        ("stop_price", "f8"),
-        ("take_price", "f8"),
-        ("volume", "f8"),
-        ("funds_krw", "f8"),
-        ("fees_krw", "f8"),
-        ("net_krw", "f8"),
-        ("gross_bp", "f8"),
-        ("net_bp", "f8"),
-        ("p_buy", "f8"),
-        ("share", "f8"),
-        ("market", "i2"),
-        ("reason", "i1"),
-    ],
-    align=True,
+# The columns of what is booked when a position is left: rows of `Booked.times`, of `.numbers`.
+TRADE_TIMES = ("signal_time", "entry_time", "exit_time")
+TRADE_NUMBERS = (
+    "entry_price",
+    "exit_price",
+    "stop_price",
+    "take_price",
+    "volume",
+    "funds_krw",
+    "fees_krw",
+    "net_krw",
+    "gross_bp",
+    "net_bp",
+    "p_buy",
+    "share",
 )
+SIGNAL_TIME, ENTRY_TIME, EXIT_TIME = range(len(TRADE_TIMES))
+(
+    ENTRY_PRICE,
+    EXIT_PRICE,
+    STOP_PRICE,
+    TAKE_PRICE,
+    VOLUME,
+    FUNDS_KRW,
+    FEES_KRW,
+    NET_KRW,
+    GROSS_BP,
+    NET_BP,
+    P_BUY,
+    SHARE,
+) = range(len(TRADE_NUMBERS))
 
 
-class Candles(NamedTuple):
-    """All markets' candles, one market after the other."""
+class Booked(NamedTuple):
+    """Room for n trades. times, numbers: (columns, n), those of TRADE_TIMES and TRADE_NUMBERS."""
 
-    open_time: Int64Array
-    open: FloatArray
-    high: FloatArray
-    low: FloatArray
-    close: FloatArray
-    sell: BoolArray
+    times: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    market: NDArray[np.int16]
+    reason: NDArray[np.int8]
 
 
 class Account(NamedTuple):
     """Everything that one simulation reads and writes.
 
     rules, state: one element of RULES and of STATE. positions: POSITION, for each market. signals:
-    SIGNAL. outcome: of each signal. trades (TRADE), halts: as many as `state` counts. equity,
-    exposures (zeros before): one for each step; times: likewise, or empty where they are known.
+    SIGNAL, one market after the other. outcome: of each signal. trades, halts: as many as `state`
+    counts. equity, exposures (zeros before): one for each step, or empty where nobody asks; times:
+    likewise, or empty where they are known.
     """
 
-    candles: Candles
     signals: Records
     rules: Record
     state: Record
     positions: Records
-    trades: Records
+    trades: Booked
     halts: Int64Array
     outcome: NDArray[np.int8]
     times: Int64Array

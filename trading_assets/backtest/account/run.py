@@ -16,9 +16,15 @@ from trading_assets.backtest.account.leaving import (
     reason_at_open,
 )
 from trading_assets.backtest.account.limits import halt_begins, mark
-from trading_assets.backtest.account.quiet import earliest_time, pass_quiet_steps
+from trading_assets.backtest.account.memory import flag_at, float_at, go_forward, open_time_at
+from trading_assets.backtest.account.quiet import (
+    earliest_time,
+    pass_quiet_steps,
+    write_step,
+)
 from trading_assets.backtest.account.records import (
     HALT,
+    NEVER,
     STAYS,
     STOP_LOSS,
     TAKE_PROFIT,
@@ -34,7 +40,7 @@ def step_through(account: Account) -> int:
     while True:
         pass_quiet_steps(account)
         time = earliest_time(account)
-        if time < 0:
+        if time == NEVER:
             return int(state.steps)
         at = time + rules.step
         begin_candles(account, time)
@@ -57,25 +63,26 @@ def begin_candles(account: Account, time: int) -> None:
     """Each market's candle of this time, if it has one, is `here`."""
     for m in range(len(account.positions)):
         position = account.positions[m]
-        row = position.row
         position.here = -1
-        if row < position.row_end and account.candles.open_time[row] == time:
-            position.here = row
-            position.row = row + 1
+        if position.next_time == time:
+            position.here = position.row
+            go_forward(position, 1, account.rules.step)
 
 
 @compiled
 def leave_after_breaks(account: Account, time: int) -> None:
-    candles = account.candles
+    step = account.rules.step
     for m in range(len(account.positions)):
         position = account.positions[m]
         row = position.here
+        if not position.is_open or row < 0:
+            continue
         # It was entered at an earlier candle of its market, so row - 1 is there.
-        after_break = row > 0 and time - candles.open_time[row - 1] > account.rules.step
-        if position.is_open and after_break:
-            reason = reason_at_open(position, candles.open[row], time, account.state.halted)
+        if time - open_time_at(position, row - 1, step) > step:
+            level = float_at(position.opens, row)
+            reason = reason_at_open(position, level, time, account.state.halted)
             if reason != STAYS:
-                leave(account, position, time, candles.open[row], reason)
+                leave(account, position, time, level, reason)
 
 
 @compiled
@@ -93,21 +100,28 @@ def hold_or_leave(account: Account, at: int) -> None:
 @compiled
 def judge_candle(account: Account, position: Record, at: int) -> None:
     """A candle that opens beyond a barrier is left at its open."""
-    candles, row = account.candles, position.here
-    if candles.low[row] <= position.stop_price:
-        leave(account, position, at, min(position.stop_price, candles.open[row]), STOP_LOSS)
-        return
-    if candles.high[row] >= position.take_price:
-        leave(account, position, at, max(position.take_price, candles.open[row]), TAKE_PROFIT)
-        return
-    said = row - account.rules.delay
-    waited = candles.open_time[row] - candles.open_time[said]
-    sells = candles.sell[said] and waited == account.rules.delay * account.rules.step
-    reason = reason_at_close(position, at, sells)
-    if reason == STAYS:
-        hold(position, account.rules, candles.close[row])
+    row = position.here
+    level, reason = float_at(position.closes, row), STAYS
+    if float_at(position.lows, row) <= position.stop_price:
+        level, reason = min(position.stop_price, float_at(position.opens, row)), STOP_LOSS
+    elif float_at(position.highs, row) >= position.take_price:
+        level, reason = max(position.take_price, float_at(position.opens, row)), TAKE_PROFIT
     else:
-        leave(account, position, at, candles.close[row], reason)
+        reason = reason_at_close(position, at, sells_at(account, position, row))
+    if reason == STAYS:
+        hold(position, account.rules, level)
+    else:
+        leave(account, position, at, level, reason)
+
+
+@compiled
+def sells_at(account: Account, position: Record, row: int) -> bool:
+    """Whether a SELL is acted on at the close of `row`; a break has outlived it."""
+    rules, said = account.rules, row - account.rules.delay
+    if not flag_at(position.sells, said):
+        return False
+    waited = open_time_at(position, row, rules.step) - open_time_at(position, said, rules.step)
+    return bool(waited == rules.delay * rules.step)
 
 
 @compiled
@@ -117,7 +131,7 @@ def sell_all(account: Account, at: int) -> None:
     for m in range(len(account.positions)):
         position = account.positions[m]
         if position.is_open and position.here >= 0:
-            leave(account, position, at, account.candles.close[position.here], HALT)
+            leave(account, position, at, float_at(position.closes, position.here), HALT)
     mark(account.state, account.rules, at)
 
 
@@ -135,16 +149,6 @@ def enter_all(account: Account, at: int) -> None:
         # After a market's last candle nothing can be traded, nor judged.
         if account.rules.at_open or position.row < position.row_end:
             account.outcome[s] = enter(account, position, account.signals[s], at)
-
-
-@compiled
-def write_step(account: Account, at: int) -> None:
-    state = account.state
-    if len(account.times):
-        account.times[state.steps] = at
-    account.equity[state.steps] = account.rules.capital + state.pnl
-    account.exposures[state.steps] = state.exposure
-    state.steps += 1
 
 
 def _on_disk() -> Callable[[Account], int]:
