@@ -4,14 +4,14 @@ Each variant is one pass of the engine (milliseconds), so all of them are run ev
 where signals come from (`predictions.py`, `paths.py`), what a number is (`measure.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import numpy as np
 
 from trading_assets.backtest import measure as m
-from trading_assets.backtest.engine import simulate
-from trading_assets.backtest.inputs import AccountRules, EntryAt, MarketPath, Simulation
+from trading_assets.backtest.engine import simulate, trades_of_each
+from trading_assets.backtest.inputs import AccountRules, EntryAt, MarketPath, Simulation, Trades
 from trading_assets.backtest.overfitting import deflated_sharpe, probability_of_overfitting
 from trading_assets.backtest.paths import Signals
 from trading_assets.backtest.report import (
@@ -86,8 +86,9 @@ def seed_spread(
     """Each seed's model traded alone; None without seeds."""
     if not seed_paths:
         return None
-    trades = [simulate(paths, rules, costs).trades for paths in seed_paths]
-    return SeedSpread(tuple(m.mean_net(t.net_bp) for t in trades), tuple(len(t) for t in trades))
+    made = [(m.mean_net(t.net_bp), len(t)) for t in trades_of_each(seed_paths, rules, costs)]
+    nets, counts = zip(*made, strict=True)
+    return SeedSpread(nets, counts)
 
 
 def placebo(
@@ -108,11 +109,8 @@ def placebo(
     if len(base.trades) == 0 or len(shortest) < 8:
         return None
     rng = np.random.default_rng(seed)
-    moved = [
-        simulate(all_rolled(paths, n), rules, costs)
-        for n in shifts(len(shortest), interval, draws, rng)
-    ]
-    return _luck(base, moved)
+    moved = (all_rolled(paths, n) for n in shifts(len(shortest), interval, draws, rng))
+    return _luck(base, trades_of_each(moved, rules, costs))
 
 
 def random_luck(
@@ -127,13 +125,8 @@ def random_luck(
     """As many entries a market at random times with the same exits; None without trades."""
     if len(base.trades) == 0:
         return None
-    return _luck(
-        base,
-        [
-            simulate(all_random(paths, base.trades, seed + draw), rules, costs)
-            for draw in range(draws)
-        ],
-    )
+    drawn = (all_random(paths, base.trades, seed + draw) for draw in range(draws))
+    return _luck(base, trades_of_each(drawn, rules, costs))
 
 
 def search_of(
@@ -154,12 +147,13 @@ def search_of(
     )
 
 
-def _luck(base: Simulation, repetitions: Sequence[Simulation]) -> Luck:
+def _luck(base: Simulation, repetitions: Iterable[Trades]) -> Luck:
     ours = m.mean_net(base.trades.net_bp)
-    found = np.array([m.mean_net(s.trades.net_bp) for s in repetitions])
+    nets, counts = zip(*((m.mean_net(t.net_bp), len(t)) for t in repetitions), strict=True)
+    found = np.array(nets)
     known = found[np.isfinite(found)]
     return Luck(
         net_bp=tuple(float(v) for v in found),
-        trades=float(np.mean([len(s.trades) for s in repetitions])),
+        trades=float(np.mean(counts)),
         reached=float((known >= ours).mean()) if len(known) else float("nan"),
     )

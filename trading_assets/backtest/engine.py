@@ -5,7 +5,7 @@ a decision is made (`decisions`), walk-forward, statistics. What is simulated in
 what is not: docs/backtest.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -90,6 +90,22 @@ def simulate(
     )
     _run(account, paths)
     return _simulation(paths, rules, account, times)
+
+
+def trades_of_each(
+    alternatives: Iterable[Sequence[MarketPath]], rules: AccountRules, costs: Costs
+) -> Iterator[Trades]:
+    """What the account trades in each of `alternatives`: seeds, placebos, a grid of settings.
+
+    The trades of `simulate`, faster, because no curve of the account is made. One after the other
+    as they are asked for. Raises ValueError as `simulate` does.
+    """
+    for paths in alternatives:
+        _check(paths, rules, 0)
+        step = step_us(paths[0].series.interval)
+        account = _account(paths, _rules(step, rules, costs, EntryAt.CLOSE, 0))
+        _run(account, paths)
+        yield _trades(account)
 
 
 def _check(paths: Sequence[MarketPath], rules: AccountRules, delay_candles: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from trading_assets.backtest.choice_checks import choice_checks
 from trading_assets.backtest.comparison import Standing
-from trading_assets.backtest.engine import simulate
+from trading_assets.backtest.engine import trades_of_each
 from trading_assets.backtest.inputs import AccountRules
 from trading_assets.backtest.paths import account_rules, market_path
 from trading_assets.backtest.predictions import Predictions
@@ -145,13 +145,11 @@ def evaluate_profile(
     may begin at different times; the stretch goes from the first prediction to the last.
     """
     paths = [market_path(p, series[p.market], profile, costs) for p in predictions]
-    trades = simulate(paths, rules, costs).trades
+    (trades,) = trades_of_each([paths], rules, costs)
     start = min(p.open_time[0] for p in predictions)
     end = max(p.closes[-1] for p in predictions)
-    random = [
-        simulate(all_random(paths, trades, seed + draw), rules, costs).trades.net_bp
-        for draw in range(RANDOM_DRAWS)
-    ]
+    drawn = (all_random(paths, trades, seed + draw) for draw in range(RANDOM_DRAWS))
+    random = [made.net_bp for made in trades_of_each(drawn, rules, costs)]
     return ProfileEvaluation(
         profile=profile.name,
         evaluated_at=_moment(end),

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import numpy as np
 
-from trading_assets.backtest.engine import simulate
+from trading_assets.backtest.engine import trades_of_each
 from trading_assets.backtest.forecast import TradesOf, forecast, walk
 from trading_assets.backtest.inputs import AccountRules, MarketPath
 from trading_assets.backtest.paths import account_rules, candle_rows, market_path
@@ -90,7 +90,7 @@ def account_of(walked: WalkedForward, rules: AccountRules, charges: Costs) -> Tr
         changed = [
             _buying(path, at, buys[path.market]) for path, at in zip(paths, rows, strict=True)
         ]
-        trades = simulate(changed, rules, charges).trades
+        (trades,) = trades_of_each([changed], rules, charges)
         return {
             p.market: np.isin(p.closes, trades.signal_time[trades.market == i])
             for i, p in enumerate(walked.predictions)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trading_assets.backtest.account import records
-from trading_assets.backtest.engine import simulate
+from trading_assets.backtest.engine import simulate, trades_of_each
 from trading_assets.backtest.inputs import (
     TRADE_ENDS,
     EntryAt,
@@ -424,6 +424,17 @@ def test_candles_may_lie_anywhere_in_memory() -> None:
     assert hours(made[0].trades.exit_time) == [4, 6]
     for other in made[1:]:
         np.testing.assert_array_equal(other.equity, made[0].equity)
+
+
+def test_only_trades_are_asked_for_and_only_they_are_made() -> None:
+    paths = two(flat(30, r3=STOP, r9=TAKE), flat(30, r5=TAKE), [0, 6, 20])
+    both, first = trades_of_each([paths, paths[:1]], RULES, COSTS)
+    assert len(both) == 6
+    assert len(first) == 3
+    np.testing.assert_array_equal(both.net_krw, simulate(paths, RULES, COSTS).trades.net_krw)
+    assert list(trades_of_each([], RULES, COSTS)) == []
+    with pytest.raises(ValueError, match="at least one market"):
+        list(trades_of_each([paths, []], RULES, COSTS))
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:

@@ -4,7 +4,7 @@ Every decision must be identical and every amount of money equal within 1e-9. Th
 shown with one rule changed at a time.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,13 +14,14 @@ import pytest
 from hypothesis import Phase, event, given, settings
 
 from trading_assets.backtest.account.records import OUTCOMES
-from trading_assets.backtest.engine import simulate
+from trading_assets.backtest.engine import simulate, trades_of_each
 from trading_assets.backtest.inputs import (
     TRADE_ENDS,
     AccountRules,
     EntryAt,
     MarketPath,
     Simulation,
+    Trades,
 )
 from trading_assets.candles.frame import from_us
 from trading_assets.candles.series import CandleSeries
@@ -182,6 +183,18 @@ def test_the_engine_trades_as_the_rules_do(
         event(f"outcome {code}")
     for reason in sorted({trade.reason for trade in slow.trades}):
         event(f"end {reason}")
+
+
+@given(_paths(), _accounts, _costs)
+def test_without_the_curve_the_trades_are_the_same(
+    paths: list[MarketPath], rules: AccountRules, costs: Costs
+) -> None:
+    others = paths[::-1]
+    expected = [simulate(each, rules, costs).trades for each in (paths, others)]
+    found = list(trades_of_each([paths, others], rules, costs))
+    for field in fields(Trades):
+        for one, same in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(same, field.name))
 
 
 @pytest.fixture(scope="module")
