@@ -1,87 +1,161 @@
 """How often the live checks of signals cry wolf, and how soon they notice a sick model.
 
-The walk-forward of `swing` on recorded hourly candles is replayed as if it were live: at the
-beginning of each of its last twelve months a forecast is made of the predictions before it, and the
-checks (HOLD share, entropy, confidence, silence of signals) are asked at every hour of the month
-with the rows that they would read from the database. Each prediction was made by a model that had
-not seen its candle, so nothing is sick here and every alarm is a false one.
+A walk-forward is replayed as if it were live: `swing` on recorded hourly candles, or `scalp` on the
+synthetic market. At the beginning of each of its last twelve months (four weeks of `scalp`) a
+forecast is made of the predictions before it, and the checks (HOLD share, entropy, confidence,
+silence of signals, BUYs that become no trade) are asked at every hour with the rows that they would
+read from the database. Each prediction was made by a model that had not seen its candle, and each
+BUY went to a simulated account, so nothing is sick here and every alarm is a false one.
 
-Then a model breaks at the beginning of each month: from there on its probabilities are others. How
-long until a check fails (which writes an alert) or warns? The healthy model is asked the same
-question, because it too may fail by chance.
+Then something breaks at the beginning of each month: from there on a model's probabilities are
+others, or no BUY is carried out. How long until a check fails (which writes an alert) or warns? The
+healthy system is asked the same question, because it too may fail by chance.
 
 Before that: what the forecast of all predictions says, by rule.
 
-Not replayed: the silence of trades, which needs the account; the confidence steps and the drift of
-inputs, whose evidence is months and whose reference is a stored model; the ages of model and
-candles, which have limits of their own (retraining after 24 hours, no entries after 48, candles two
-intervals old).
+Not replayed: the confidence steps, whose evidence is months; the drift of inputs, whose reference
+is a stored model (`feature_drift.py`); the ages of model and candles, which have limits of their
+own (retraining after 24 hours, no entries after 48, candles two intervals old).
 
-    python benchmarks/false_alarms.py [--folder ../shared/data/candles] [--cache data/results]
+    python benchmarks/false_alarms.py [--profile scalp] [--cache data/results]
 """
 
 import argparse
 import itertools
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from inputs.recordings import ROOT, SHARED, hourly, is_missing, world_of
+from inputs import recordings, synthetic
+from inputs.recordings import ROOT, SHARED
 
+from trading_assets.backtest.account.records import OUTCOMES
 from trading_assets.backtest.cadence import Cadence
 from trading_assets.backtest.decisions import decisions
+from trading_assets.backtest.engine import simulate
 from trading_assets.backtest.forecast import Walk, forecast, quiet_rows, walk
-from trading_assets.backtest.predictions import Predictions, PredictionStore, expected_values
-from trading_assets.backtest.profile_forecast import forecast_of
+from trading_assets.backtest.paths import account_rules, market_path
+from trading_assets.backtest.predictions import PredictionStore, expected_values
+from trading_assets.backtest.profile_forecast import account_of, forecast_of
 from trading_assets.backtest.study import Study, predict
 from trading_assets.backtest.walked_forward import WalkedForward
 from trading_assets.candles.frame import FloatArray, from_us
-from trading_assets.candles.series import CandleSeries
 from trading_assets.clock import SystemClock
 from trading_assets.features.volatility import ewm_sigma
 from trading_assets.models.labels import make_labels
 from trading_assets.models.profiles import costs, profile
 from trading_assets.rules.check import Level
+from trading_assets.rules.funnel import FunnelCode
 from trading_assets.rules.profile import Profile
 from trading_assets.rules.steps import ALL_MARKETS
 from trading_assets.settings import ProfileName, Settings
 from trading_assets.signals.bands import Predicted, check_predictions
-from trading_assets.signals.drought import Quiet, check_signal_drought
+from trading_assets.signals.drought import (
+    Ended,
+    Quiet,
+    check_signal_drought,
+    check_trade_drought,
+)
 from trading_assets.signals.findings import Check, Finding
 from trading_assets.signals.forecast import DROUGHT_HOURS, Forecast
+from trading_assets.signals.health import looked_at
+from trading_assets.signals.recent import ENDS_LOOKED_AT
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = datetime(2100, 1, 1, tzinfo=UTC)
-MONTHS = 12
-READ_HOURS = DROUGHT_HOURS + 2  # what `signals.health` reads
-LONGEST_HOURS = 14 * 24
-CHECKS = (Check.HOLD_SHARE, Check.ENTROPY, Check.CONFIDENCE, Check.SIGNAL_DROUGHT)
+CHECKS = (
+    Check.HOLD_SHARE,
+    Check.ENTROPY,
+    Check.CONFIDENCE,
+    Check.SIGNAL_DROUGHT,
+    Check.TRADE_DROUGHT,
+)
 TOGETHER = "all together"  # any check of all markets together
-Sickness = Callable[[FloatArray, np.random.Generator], FloatArray]
+# What a model says, from all it has said: p (n, 3), the row from which it is sick, a generator.
+Sickness = Callable[[FloatArray, int, np.random.Generator], FloatArray]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is replayed of a profile. parts: so many last ones of `cadence`, a forecast at each.
+
+    followed: how long a broken system is watched; two weeks, where the parts leave so many.
+    """
+
+    cadence: str
+    parts: int
+    followed: timedelta
+
+
+REPLAYS = {
+    ProfileName.SWING: Replay("1mo", 12, timedelta(days=14)),
+    ProfileName.SCALP: Replay("7d", 4, timedelta(days=7)),
+}
+
+
+@dataclass(frozen=True, eq=False)
 class Live:
-    """What a system would have stored: of each market, on the hours that all have; (n, 3), (n,)."""
+    """What a system would have stored: of each market, on the candles that all have; (n, 3), (n,).
 
+    ends: of its BUYs, oldest first.
+    """
+
+    profile: Profile
     times: tuple[datetime, ...]
     p: Mapping[str, FloatArray]
     buys: Mapping[str, np.ndarray]
+    ends: tuple[Ended, ...]
 
-    def rows(self, end: int) -> list[Predicted]:
-        """The last hours' predictions at hour `end`."""
-        first = self.times[end] - timedelta(hours=READ_HOURS - 1)
-        found = []
-        for i in range(max(0, end - READ_HOURS + 1), end + 1):
-            if self.times[i] >= first:
-                found += [Predicted(m, self.times[i], *of[i].tolist()) for m, of in self.p.items()]
-        return found
+    def asked(self, start: datetime, end: datetime) -> list[int]:
+        """The candles of a stretch at whose close the checks are asked: every full hour, as in
+        Dagster's `check_signals`."""
+        return [
+            i
+            for i, time in enumerate(self.times)
+            if start <= time < end and self.close(i).minute == 0
+        ]
 
+    def close(self, row: int) -> datetime:
+        return self.times[row] + self.profile.interval
+
+    def first(self, moment: datetime) -> int:
+        """The first candle that opens at or after `moment`."""
+        return next(i for i, time in enumerate(self.times) if time >= moment)
+
+    def rows(self, row: int) -> list[Predicted]:
+        """The predictions that the checks read at the close of candle `row`."""
+        since = self.close(row) - looked_at(self.profile.interval)
+        first = bisect_right(self.times, since)
+        return list(itertools.chain.from_iterable(self._predicted[first : row + 1]))
+
+    def ended(self, now: datetime) -> Sequence[Ended]:
+        """Those since the last trade (with it), as `signals.recent.ends`."""
+        end = bisect_right(self._ended_at, now)
+        start = bisect_right(self._ended_at, now - ENDS_LOOKED_AT)
+        known = self.ends[start:end]
+        traded = [i for i, one in enumerate(known) if one.code is FunnelCode.TRADED]
+        return known[traded[-1] :] if traded else known
+
+    @cached_property
+    def _predicted(self) -> list[list[Predicted]]:
+        values = {market: p.tolist() for market, p in self.p.items()}
+        return [
+            [Predicted(market, time, *of[i]) for market, of in values.items()]
+            for i, time in enumerate(self.times)
+        ]
+
+    @cached_property
+    def _ended_at(self) -> list[datetime]:
+        return [one.at for one in self.ends]
+
+    @cached_property
     def silences(self) -> dict[str, FloatArray]:
-        """Hours since the last BUY, at every hour."""
+        """Candles since the last BUY, at every candle."""
         every = np.sum(list(self.buys.values()), axis=0)
         counts = {**self.buys, ALL_MARKETS: every}
         return {m: quiet_rows(of.astype(np.float64)) for m, of in counts.items()}
@@ -99,52 +173,51 @@ class Alarms:
 
 def main() -> None:
     chosen = _options()
-    if is_missing(chosen.folder):
+    settings, name = Settings(), ProfileName(chosen.profile)
+    if name is ProfileName.SWING and recordings.is_missing(chosen.folder):
         return
-    settings = Settings()
-    shipped = profile(settings, ProfileName.SWING)
-    series = hourly(chosen.folder, settings.markets)
-    world = world_of(chosen.folder)
-    study = Study(shipped, shipped, settings.recipe, "swing")
-    store = PredictionStore(chosen.cache / world, world)
-    made = predict(study, series, settings, store, start=START, end=END)
-    walked = WalkedForward(shipped, made, series, {})
+    walked = walk_forward(settings, name, chosen.folder, chosen.cache)
     tell_expected(forecast_of(settings, walked, SystemClock().now()))
-    walks = walks_of(made, series, shipped, settings)
-    months = last_months(made)
-    healthy = live(walks, shipped)
-    forecasts = {month: forecast_before(walks, shipped, month) for month, _ in months}
-    tell_false(healthy, forecasts, months)
-    tell_sick(healthy, walks, shipped, forecasts)
+    walks = walks_of(walked, settings)
+    parts = last_parts(walked, REPLAYS[name])
+    healthy = live(walked, walks, settings)
+    forecasts = {start: forecast_before(walked, walks, start, settings) for start, _ in parts}
+    tell_false(healthy, forecasts, parts)
+    tell_sick(healthy, walks, forecasts, REPLAYS[name].followed)
 
 
-def walks_of(
-    made: Sequence[Predictions],
-    series: Mapping[str, CandleSeries],
-    shipped: Profile,
-    settings: Settings,
-) -> dict[str, Walk]:
-    charges = costs(settings)
-    return {
-        p.market: walk(
-            p,
-            make_labels(series[p.market], shipped, charges, ewm_sigma(series[p.market])),
-            shipped,
-            charges,
-        )
-        for p in made
-    }
+def walk_forward(settings: Settings, name: ProfileName, folder: Path, cache: Path) -> WalkedForward:
+    """The recorded hours for `swing`, the synthetic market for `scalp`."""
+    shipped = profile(settings, name)
+    if name is ProfileName.SWING:
+        series, world = recordings.hourly(folder, settings.markets), recordings.world_of(folder)
+    else:
+        series, world = synthetic.five_minutes(settings), synthetic.world_of(settings)
+    study = Study(shipped, shipped, settings.recipe, name.value)
+    store = PredictionStore(cache / world, world)
+    made = predict(study, series, settings, store, start=START, end=END)
+    return WalkedForward(shipped, made, series, {})
 
 
-def last_months(made: Sequence[Predictions]) -> list[tuple[datetime, datetime]]:
-    """The last whole months, each with its end."""
+def walks_of(walked: WalkedForward, settings: Settings) -> dict[str, Walk]:
+    charges, found = costs(settings), {}
+    for p in walked.predictions:
+        series = walked.series[p.market]
+        labels = make_labels(series, walked.profile, charges, ewm_sigma(series))
+        found[p.market] = walk(p, labels, walked.profile, charges)
+    return found
+
+
+def last_parts(walked: WalkedForward, replay: Replay) -> list[tuple[datetime, datetime]]:
+    """The last whole parts, each with its end."""
+    made = walked.predictions
     first = max(from_us(int(p.open_time[0].astype(np.int64))) for p in made)
     last = min(from_us(int(p.closes[-1].astype(np.int64))) for p in made)
-    moments = Cadence.parse("1mo").moments(first, last)
-    return list(itertools.pairwise(moments))[-MONTHS:]
+    moments = Cadence.parse(replay.cadence).moments(first, last)
+    return list(itertools.pairwise(moments))[-replay.parts :]
 
 
-def live(walks: Mapping[str, Walk], shipped: Profile) -> Live:
+def live(walked: WalkedForward, walks: Mapping[str, Walk], settings: Settings) -> Live:
     """The walk-forward as stored signals. A BUY that only the choice withheld is a BUY here."""
     shared = None
     for w in walks.values():
@@ -155,8 +228,26 @@ def live(walks: Mapping[str, Walk], shipped: Profile) -> Live:
     for market, w in walks.items():
         at = np.searchsorted(w.predictions.open_time, shared)
         p[market] = w.predictions.p[at]
-        buys[market] = buys_of(w, w.predictions.p, shipped)[at]
-    return Live(tuple(from_us(int(t)) for t in shared.astype(np.int64)), p, buys)
+        buys[market] = buys_of(w, w.predictions.p, walked.profile)[at]
+    opened = tuple(from_us(int(t)) for t in shared.astype(np.int64))
+    return Live(walked.profile, opened, p, buys, ends_of(walked, settings))
+
+
+def ends_of(walked: WalkedForward, settings: Settings) -> tuple[Ended, ...]:
+    """How each BUY ended in one account over all markets."""
+    charges = costs(settings)
+    paths = [
+        market_path(p, walked.series[p.market], walked.profile, charges) for p in walked.predictions
+    ]
+    account = simulate(paths, account_rules(settings), charges)
+    of = account.candidates
+    found = [
+        Ended(account.markets[m], OUTCOMES[outcome], from_us(int(at)))
+        for m, at, outcome in zip(
+            of.market, of.signal_time.astype(np.int64), of.outcome, strict=True
+        )
+    ]
+    return tuple(sorted(found, key=lambda end: end.at))
 
 
 def buys_of(w: Walk, p: FloatArray, shipped: Profile) -> np.ndarray:
@@ -167,23 +258,27 @@ def buys_of(w: Walk, p: FloatArray, shipped: Profile) -> np.ndarray:
     return np.asarray(decisions(p, ev_long, ev_short, least, w.min_ev_net).buy)
 
 
-def forecast_before(walks: Mapping[str, Walk], shipped: Profile, moment: datetime) -> Forecast:
+def forecast_before(
+    walked: WalkedForward, walks: Mapping[str, Walk], moment: datetime, settings: Settings
+) -> Forecast:
     """What was expected when only the predictions before `moment` were there."""
     earlier = {}
     for market, w in walks.items():
         predictions = w.predictions.between(START, moment)
         n = len(predictions)
         earlier[market] = Walk(predictions, w.min_ev_net[:n], w.label[:n], w.long_net[:n])
-    return forecast(earlier, shipped, made_at=moment)
+    cut = replace(walked, predictions=tuple(w.predictions for w in earlier.values()))
+    account = account_of(cut, account_rules(settings), costs(settings))
+    return forecast(earlier, walked.profile, made_at=moment, trades_of=account)
 
 
-def findings(
-    stored: Live, silences: Mapping[str, FloatArray], expected: Forecast, hour: int
-) -> Iterator[Finding]:
-    """What the live checks say at the close of this hour."""
-    yield from check_predictions(stored.rows(hour), expected)
-    quiet = [Quiet(m, int(of[hour]), ever=True) for m, of in silences.items()]
+def findings(stored: Live, expected: Forecast, row: int) -> Iterator[Finding]:
+    """What the live checks say at the close of candle `row`."""
+    now = stored.close(row)
+    yield from check_predictions(stored.rows(row), expected)
+    quiet = [Quiet(m, int(of[row]), ever=True) for m, of in stored.silences.items()]
     yield from check_signal_drought(quiet, expected)
+    yield check_trade_drought(stored.ended(now), now, expected)
 
 
 def tell_expected(expected: Forecast) -> None:
@@ -191,7 +286,7 @@ def tell_expected(expected: Forecast) -> None:
     whole = expected.whole
     print(
         f"expected of {expected.profile}, all markets together, {whole.first:%Y-%m} to "
-        f"{whole.last:%Y-%m} ({whole.rows} hours)"
+        f"{whole.last:%Y-%m} ({whole.rows} candles)"
     )
     print(
         f"  rule       BUY a day   none in {DROUGHT_HOURS} h   trades a day   none in "
@@ -227,21 +322,17 @@ def tell_expected(expected: Forecast) -> None:
 def tell_false(
     healthy: Live,
     forecasts: Mapping[datetime, Forecast],
-    months: Sequence[tuple[datetime, datetime]],
+    parts: Sequence[tuple[datetime, datetime]],
 ) -> None:
-    alarms, silences = Alarms(), healthy.silences()
+    alarms = Alarms()
     written: set[tuple[str, str, str]] = set()
-    failed_days: set[str] = set()
-    for start, end in months:
-        for hour, time in enumerate(healthy.times):
-            if not start <= time < end:
-                continue
-            count(alarms, findings(healthy, silences, forecasts[start], hour), time, written)
-            failed_days |= {day for _, _, day in written}
-    days = alarms.hours / 24
+    for start, end in parts:
+        for row in healthy.asked(start, end):
+            count(alarms, findings(healthy, forecasts[start], row), healthy.close(row), written)
+    days, failed_days = alarms.hours / 24, {day for _, _, day in written}
     print(
-        f"a healthy model: {months[0][0]:%Y-%m} to {months[-1][0]:%Y-%m}, {alarms.hours} hours, "
-        f"{len(healthy.p)} markets"
+        f"a healthy system: {parts[0][0]:%Y-%m-%d} to {parts[-1][1]:%Y-%m-%d}, {alarms.hours} "
+        f"hours, {len(healthy.p)} markets"
     )
     print("  check              hours with a warning   with a failure   alerts a month")
     for name in ("any", *(check.value for check in CHECKS), TOGETHER):
@@ -282,80 +373,91 @@ def count(
 # --- sick ones ------------------------------------------------------------------------------
 
 
-def flat(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+def flat(p: FloatArray, start: int, rng: np.random.Generator) -> FloatArray:
     """Knows nothing: a third each, give or take half a point."""
-    noise = 1 / 3 + rng.uniform(-0.005, 0.005, p.shape)
+    noise = 1 / 3 + rng.uniform(-0.005, 0.005, p[start:].shape)
     return np.asarray(noise / noise.sum(axis=1, keepdims=True))
 
 
-def unsure_hold(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+def unsure_hold(p: FloatArray, start: int, rng: np.random.Generator) -> FloatArray:
     """Always HOLD with 34 to 40 %: the user's screen."""
-    hold = rng.uniform(0.34, 0.40, len(p))
-    sell = (1 - hold) * rng.uniform(0.48, 0.52, len(p))
+    n = len(p) - start
+    hold = rng.uniform(0.34, 0.40, n)
+    sell = (1 - hold) * rng.uniform(0.48, 0.52, n)
     return np.stack([sell, hold, 1 - hold - sell], axis=1)
 
 
-def sure_hold(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+def sure_hold(p: FloatArray, start: int, rng: np.random.Generator) -> FloatArray:
     """Always HOLD with 98 %, as a label that is always HOLD teaches."""
-    return np.tile([0.01, 0.98, 0.01], (len(p), 1)) + 0 * rng.random((len(p), 1))
+    del rng
+    return np.tile([0.01, 0.98, 0.01], (len(p) - start, 1))
 
 
-def over_sure(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+def over_sure(p: FloatArray, start: int, rng: np.random.Generator) -> FloatArray:
     """Learnt by heart: the same opinions, three times as sure (logits x 3)."""
     del rng
-    sharp = p**3
+    sharp = p[start:] ** 3
     return np.asarray(sharp / sharp.sum(axis=1, keepdims=True))
 
 
-def frozen(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+def frozen(p: FloatArray, start: int, rng: np.random.Generator) -> FloatArray:
     """Inputs that stand still: the first hour's probabilities for ever."""
     del rng
-    return np.tile(p[0], (len(p), 1))
+    return np.tile(p[start], (len(p) - start, 1))
 
 
-def swapped(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+def swapped(p: FloatArray, start: int, rng: np.random.Generator) -> FloatArray:
     """BUY and SELL exchanged."""
     del rng
-    return np.asarray(p[:, ::-1])
+    return np.asarray(p[start:, ::-1])
 
 
-def two_weeks_late(p: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Inputs of two weeks before: what it should have said then."""
-    del rng
-    return np.asarray(np.roll(p, 14 * 24, axis=0))
+def late_by(candles: int) -> Sickness:
+    """Inputs of so many candles before: what it should have said then."""
+
+    def late(p: FloatArray, start: int, rng: np.random.Generator) -> FloatArray:
+        del rng
+        return np.asarray(np.roll(p, candles, axis=0)[start:])
+
+    return late
 
 
-SICK: Mapping[str, Sickness] = {
-    "flat probabilities": flat,
-    "HOLD at 34 to 40 %": unsure_hold,
-    "HOLD at 98 %": sure_hold,
-    "three times too sure": over_sure,
-    "inputs stand still": frozen,
-    "inputs two weeks late": two_weeks_late,
-    "BUY and SELL exchanged": swapped,
-}
+def sicknesses(shipped: Profile) -> Mapping[str, Sickness]:
+    fortnight = timedelta(days=14) // shipped.interval
+    return {
+        "flat probabilities": flat,
+        "HOLD at 34 to 40 %": unsure_hold,
+        "HOLD at 98 %": sure_hold,
+        "three times too sure": over_sure,
+        "inputs stand still": frozen,
+        "inputs two weeks late": late_by(fortnight),
+        "BUY and SELL exchanged": swapped,
+    }
 
 
 def tell_sick(
     healthy: Live,
     walks: Mapping[str, Walk],
-    shipped: Profile,
     forecasts: Mapping[datetime, Forecast],
+    followed: timedelta,
 ) -> None:
     print(
-        f"a model that breaks at the beginning of {len(forecasts)} months: hours until the first "
-        f"failure (median, longest; - not within {LONGEST_HOURS // 24} days)"
+        f"something breaks at the beginning of {len(forecasts)} months or weeks: hours until the "
+        f"first failure (median, longest; - not within {followed.days} days)"
     )
     print(
-        "  model                    warned within 24 h   failed within 24 h   median   longest   by"
+        "  what breaks              warned within 24 h   failed within 24 h   median   longest   by"
     )
-    for name in ("nothing breaks", *SICK):
+    sick = sicknesses(healthy.profile)
+    for name in ("nothing breaks", *sick, "no BUY is carried out"):
         warned, failed, by = [], [], Counter[str]()
         for moment, expected in forecasts.items():
             broken = healthy
-            if name in SICK:
-                broken = break_at(healthy, walks, shipped, moment, SICK[name])
-            first = first_alarms(broken, expected, moment)
+            if name in sick:
+                broken = break_at(healthy, walks, moment, sick[name])
+            elif name.startswith("no BUY"):
+                broken = replace(healthy, ends=refused_from(healthy, moment))
+            first = first_alarms(broken, expected, moment, followed)
             warned.append(first[Level.WARN][0])
             failed.append(first[Level.FAIL][0])
             by[first[Level.FAIL][1]] += 1
@@ -367,47 +469,56 @@ def tell_sick(
 
 
 def break_at(
-    healthy: Live,
-    walks: Mapping[str, Walk],
-    shipped: Profile,
-    moment: datetime,
-    sickness: Sickness,
+    healthy: Live, walks: Mapping[str, Walk], moment: datetime, sickness: Sickness
 ) -> Live:
-    """`healthy` with other probabilities from `moment` on, and the BUYs that follow from them."""
-    start = next(i for i, time in enumerate(healthy.times) if time >= moment)
+    """`healthy` with other probabilities from `moment` on, and the BUYs that follow from them.
+
+    What became of those BUYs is not asked: the checks see no end after `moment`.
+    """
+    start = healthy.first(moment)
     rng = np.random.default_rng(7)
+    stamps = [int(t.timestamp() * 1_000_000) for t in healthy.times]
     p, buys = {}, {}
     for market, w in walks.items():
-        at = np.searchsorted(
-            w.predictions.open_time.astype(np.int64),
-            [int(t.timestamp() * 1_000_000) for t in healthy.times],
-        )
-        # The shift looks back over the moment: there the healthy model spoke.
+        at = np.searchsorted(w.predictions.open_time.astype(np.int64), stamps)
         of = healthy.p[market]
-        sick = (
-            sickness(of, rng)[start:] if sickness is two_weeks_late else sickness(of[start:], rng)
-        )
-        p[market] = np.concatenate([of[:start], sick])
+        p[market] = np.concatenate([of[:start], sickness(of, start, rng)])
         whole = w.predictions.p.copy()
         whole[at] = p[market]
-        buys[market] = buys_of(w, whole, shipped)[at]
-    return replace(healthy, p=p, buys=buys)
+        buys[market] = buys_of(w, whole, healthy.profile)[at]
+    before = tuple(end for end in healthy.ends if end.at <= moment)
+    return replace(healthy, p=p, buys=buys, ends=before)
+
+
+def refused_from(healthy: Live, moment: datetime) -> tuple[Ended, ...]:
+    """From `moment` on every BUY ends with something that somebody has to mend."""
+    before = [end for end in healthy.ends if end.at <= moment]
+    after = [
+        Ended(market, FunnelCode.NOT_ENABLED, healthy.close(row))
+        for market, buys in healthy.buys.items()
+        for row in np.flatnonzero(buys).tolist()
+        if healthy.close(row) > moment
+    ]
+    return (*before, *sorted(after, key=lambda end: end.at))
 
 
 def first_alarms(
-    stored: Live, expected: Forecast, moment: datetime
+    stored: Live, expected: Forecast, moment: datetime, followed: timedelta
 ) -> dict[Level, tuple[float, str]]:
-    """Hours of the sick model until the first warning (or worse) and failure, and by which check;
-    infinite and "" when there was none in time."""
-    silences = stored.silences()
-    start = next(i for i, time in enumerate(stored.times) if time >= moment)
+    """Hours until the first warning (or worse) and failure, and by which check; infinite and ""
+    when there was none in time.
+
+    Counted are hours that were decided on: quarters begin with the exchange closed, and days pass
+    until there are predictions again.
+    """
     first = {Level.WARN: (np.inf, ""), Level.FAIL: (np.inf, "")}
-    for hour in range(start, min(start + LONGEST_HOURS, len(stored.times))):
-        for finding in findings(stored, silences, expected, hour):
+    begin = stored.times[stored.first(moment)]
+    for hours, row in enumerate(stored.asked(begin, begin + followed), start=1):
+        for finding in findings(stored, expected, row):
             for level in (Level.WARN, Level.FAIL):
                 reached = finding.level is Level.FAIL or finding.level is level
                 if reached and first[level][0] == np.inf:
-                    first[level] = (hour - start + 1, finding.check.value)
+                    first[level] = (hours, finding.check.value)
         if first[Level.FAIL][1]:
             break
     return first
@@ -423,7 +534,8 @@ def hours_text(hours: float) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=SHARED)
+    parser.add_argument("--profile", choices=[name.value for name in REPLAYS], default="swing")
+    parser.add_argument("--folder", type=Path, default=SHARED, help="recorded hours, for swing")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "results")
     return parser.parse_args()
 
