@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from trading_assets.orchestration.research.definitions import research_definitions
+from trading_assets.orchestration.research.jobs import conclusion_request
 from trading_assets.orchestration.research.keys import (
     CONCLUSIONS,
     EVALUATION_GROUP,
@@ -15,9 +16,11 @@ from trading_assets.orchestration.research.keys import (
     evaluation_keys,
 )
 from trading_assets.orchestration.research.metadata import signals_freshness
+from trading_assets.orchestration.shared.tags import HEAVY
 from trading_assets.settings import load_settings
 from trading_assets_tests.orchestration.conftest import Location
 
+JOBS = ("retrain", "produce_signals", "evaluate", "check_signals")
 GROUPS = {
     "candles/m5": "candles",
     "candles/m60": "candles",
@@ -108,6 +111,16 @@ def test_retraining_is_everything_but_signals_and_evaluation_which_are_jobs_of_t
     assert selected("retrain") == set(GROUPS) - {"signals", "signal_health"} - evaluation
     assert selected("produce_signals") == {"signals"}
     assert selected("evaluate") == evaluation
+
+
+def test_trainings_and_evaluations_share_a_limit_and_conclusions_do_not_wait_for_it(
+    location: Location,
+) -> None:
+    """dagster.yaml lets three heavy runs at once and two of each kind."""
+    jobs = {name: location.defs.resolve_job_def(name).tags for name in JOBS}
+    heavy = {name for name, tags in jobs.items() if tags.get(HEAVY) == "yes"}
+    assert heavy == {"retrain", "evaluate"}
+    assert conclusion_request(run_key="", state="").tags[HEAVY] == "no"
 
 
 def test_what_sensors_ask_for_is_in_the_group_of_the_evaluation(location: Location) -> None:

@@ -24,7 +24,8 @@ def test_only_research_runs_are_limited(instance: dg.DagsterInstance) -> None:
         {"key": "trading_assets/research", "value": "train", "limit": 2},
         {"key": "trading_assets/research", "value": "signal", "limit": 1},
         {"key": "trading_assets/research", "value": "check", "limit": 1},
-        {"key": "trading_assets/research", "value": "evaluate", "limit": 1},
+        {"key": "trading_assets/research", "value": "evaluate", "limit": 2},
+        {"key": "trading_assets/heavy", "value": "yes", "limit": 3},
         {"key": "trading_assets/research", "value": "conclude", "limit": 1},
         {"key": "trading_assets/retrain", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
     ]

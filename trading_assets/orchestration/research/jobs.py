@@ -44,7 +44,7 @@ def research_jobs() -> "list[UnresolvedAssetJobDefinition]":
         dg.define_asset_job(
             RETRAIN_JOB,
             selection=everything - signals - evaluation,
-            tags={tags.RESEARCH: Research.TRAIN.value, tags.MAX_RUNTIME: str(RETRAIN_SECONDS)},
+            tags=_heavy(Research.TRAIN, RETRAIN_SECONDS),
             description="From Upbit's candles to a judged model, for one market.",
         ),
         dg.define_asset_job(
@@ -56,10 +56,14 @@ def research_jobs() -> "list[UnresolvedAssetJobDefinition]":
         dg.define_asset_job(
             EVALUATE_JOB,
             selection=evaluation,
-            tags={tags.RESEARCH: Research.EVALUATE.value, tags.MAX_RUNTIME: str(EVALUATE_SECONDS)},
+            tags=_heavy(Research.EVALUATE, EVALUATE_SECONDS),
             description="What profiles would have earned in data that their models had not seen.",
         ),
     ]
+
+
+def _heavy(does: Research, seconds: int) -> dict[str, str]:
+    return {tags.RESEARCH: does.value, tags.HEAVY: "yes", tags.MAX_RUNTIME: str(seconds)}
 
 
 def retrain_request(
@@ -119,5 +123,6 @@ def conclusion_request(
             tags.CONCLUSION: state,
             tags.BEING_EVALUATED: ",".join(sorted(being_evaluated)),
             tags.RESEARCH: Research.CONCLUDE.value,
+            tags.HEAVY: "no",
         },
     )

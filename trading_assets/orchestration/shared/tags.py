@@ -4,6 +4,8 @@ from enum import StrEnum
 
 # What a research run does; dagster.yaml limits how many of each run at once.
 RESEARCH = "trading_assets/research"
+# "yes": a run that computes for minutes, whatever it does; dagster.yaml limits them together.
+HEAVY = "trading_assets/heavy"
 # The market that a run retrains; dagster.yaml lets one of each run at once.
 RETRAIN = "trading_assets/retrain"
 # What a trade run is about. The lost token is of the lease that a takeover follows, which was seen
