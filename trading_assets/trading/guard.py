@@ -24,6 +24,7 @@ from trading_assets.errors import (
     TradingAssetsError,
 )
 from trading_assets.exchange import price_units
+from trading_assets.exchange.amounts import cut_volume
 from trading_assets.exchange.api import Price, PriceStream
 from trading_assets.exchange.model import MarketRules, OrderRequest, OrderType, Side, TimeInForce
 from trading_assets.rules.exits import ExitPlan, exit_reason
@@ -44,6 +45,7 @@ _MIN_NOTIONAL = Decimal(5000)
 _LOOK_EVERY = timedelta(seconds=1)  # at the books: halts, SELL signals
 _LONGEST_WAIT = 1.0
 _ALERT_AFTER = 3
+_NOTHING = Decimal(0)
 # A market sell that is refused (thicker than the book) becomes a limit this far below the bid.
 _BELOW_BID = Decimal("0.03")
 
@@ -163,23 +165,26 @@ class Guard:
         """`position`, sold, or closed as dust. Never gives up. Raises LeaseLost."""
         pauses = Pauses(self.floor)
         limit: Decimal | None = None
+        volume: Decimal | None = None
         tries = 0
         while position.state is PositionState.OPEN:
             self.heart.check()
             closed = self._closed_as_dust(position)
             if closed is not None:
                 return closed
-            if tries >= _ALERT_AFTER and not self._would_be_taken(position, limit):
+            if tries >= _ALERT_AFTER and not self._would_be_taken(position, limit, volume):
                 limit = self._limit(position.market) if limit is None else None
+                volume = self._left_of(position)
                 pauses.pause()
                 continue
-            ended = self._sold(position, reason, limit)
+            ended = self._sold(position, reason, limit, volume)
             position = self._read(position.id)
             if position.state is not PositionState.OPEN:
                 break
             tries += 1
             self._note_failure(position, ended, tries)
             limit = self._next_limit(ended, limit)
+            volume = self._left_of(position) if ended.state is IntentState.REJECTED else None
             if not ended.executed_volume:
                 pauses.pause()
         self.floor.tell(
@@ -187,7 +192,13 @@ class Guard:
         )
         return position
 
-    def _sold(self, position: Position, reason: OrderReason, limit: Decimal | None) -> Intent:
+    def _sold(
+        self,
+        position: Position,
+        reason: OrderReason,
+        limit: Decimal | None,
+        volume: Decimal | None,
+    ) -> Intent:
         with self.floor.step("write the exit's intent"):
             intent = ledger.intend_exit(
                 self.floor.engine,
@@ -197,9 +208,25 @@ class Guard:
                 prefix=self.floor.knobs.order_prefix,
                 now=self.floor.now(),
                 price=limit,
+                volume=volume,
                 outside=self._outside(position),
             )
         return self.desk.settle(intent.identifier)
+
+    def _left_of(self, position: Position) -> Decimal | None:
+        """What the account has left of a position that a person has sold or bound a part of; None
+        to ask for all of it: that is what it has, or it has nothing, or does not tell."""
+        base = position.market.partition("-")[2]
+        try:
+            with self.floor.step("read the account"):
+                balances = self.floor.account.balances()
+        except (*NO_NEWS, BadRequest):
+            return None
+        free = cut_volume(next((b.balance for b in balances if b.currency == base), _NOTHING))
+        if not _NOTHING < free < position.held_volume:
+            return None
+        self.floor.tell(f"{position.market}: the account has only {free:f} of what is held")
+        return free
 
     def _outside(self, position: Position) -> Outside | None:
         if self.outside is not None:
@@ -247,24 +274,29 @@ class Guard:
             return None
         return price_units.floor_to_tick(price.quote.bid * (1 - _BELOW_BID))
 
-    def _would_be_taken(self, position: Position, limit: Decimal | None) -> bool:
+    def _would_be_taken(
+        self, position: Position, limit: Decimal | None, volume: Decimal | None
+    ) -> bool:
         """Whether the exchange's test takes such an exit: through a maintenance of hours, asking
         costs nothing, and every order would be one more of the ledger's."""
         try:
-            self._test(position, limit)
+            self._test(position, limit, volume)
         except TradingAssetsError as exc:
             self.floor.tell(f"{position.market}: an exit would fail, {type(exc).__name__}: {exc}")
             return False
         return True
 
-    def _test(self, position: Position, limit: Decimal | None) -> None:
-        """Have the exchange check a sell of all that is held. Raises as Trading.test_order."""
+    def _test(
+        self, position: Position, limit: Decimal | None, volume: Decimal | None = None
+    ) -> None:
+        """Have the exchange check a sell of all that is held, or of `volume`. Raises as
+        Trading.test_order."""
         request = OrderRequest(
             market=position.market,
             side=Side.ASK,
             ord_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
             identifier=f"{self.floor.knobs.order_prefix}-test-{uuid.uuid4().hex}",
-            volume=position.held_volume,
+            volume=position.held_volume if volume is None else volume,
             price=limit,
             time_in_force=None if limit is None else TimeInForce.IOC,
         )

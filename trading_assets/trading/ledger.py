@@ -158,13 +158,15 @@ def intend_exit(
     prefix: str,
     now: datetime,
     price: Decimal | None = None,
+    volume: Decimal | None = None,
     outside: Outside | None = None,
 ) -> Intent:
-    """The order that sells all that is held: at the market, or limit IOC with a `price`.
+    """The order that sells what is held, or `volume` of it: at the market, or limit IOC with a
+    `price`.
 
     While an exit order of the position may still exist, that one is the answer, whatever the
     reason now: never a second identifier. outside: without it the order can never be proven lost.
-    Raises LedgerError: nothing is held, or the entry order has not ended.
+    Raises LedgerError: nothing or less is held, or the entry order has not ended.
     """
     if reason is OrderReason.ENTRY:
         raise LedgerError("an exit needs a reason of its own, was entry")
@@ -176,12 +178,14 @@ def intend_exit(
             raise LedgerError(f"order {live.identifier} of {held.market} is {live.state}")
         if held.state is not PositionState.OPEN:
             raise LedgerError(f"position {position} is {held.state}, there is nothing to sell")
+        if volume is not None and volume > held.held_volume:
+            raise LedgerError(f"position {position} holds {held.held_volume}, not {volume}")
         return write.intend(
             held,
             Leg.EXIT,
             reason,
             prefix=prefix,
-            volume=held.held_volume,
+            volume=held.held_volume if volume is None else volume,
             price=price,
             outside=outside,
         )

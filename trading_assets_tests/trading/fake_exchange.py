@@ -12,7 +12,7 @@ from typing import cast
 from sqlalchemy.engine import Engine
 
 from trading_assets.clock import SteppedClock
-from trading_assets.errors import DuplicatedIdentifier, OrderNotFound
+from trading_assets.errors import DuplicatedIdentifier, InsufficientFunds, OrderNotFound
 from trading_assets.exchange.amounts import cut_volume
 from trading_assets.exchange.api import Price, PriceSource, PriceStream, Quotation, StreamHealth
 from trading_assets.exchange.model import (
@@ -64,6 +64,7 @@ class FakeExchange:
     )
     listed: tuple[Market, ...] = (Market(BTC, warning=False, cautions=frozenset()),)
     tick: Decimal = Decimal(1)
+    refuses_short_sales: bool = False
     key_ends: datetime = NOW + timedelta(days=365)
 
     # --- Trading ------------------------------------------------------------------------------
@@ -100,6 +101,7 @@ class FakeExchange:
 
     def place(self, request: OrderRequest) -> Order:
         self.posts.append(request)
+        self._check_coins(request)
         makes, error = self.outcomes.pop(0) if self.outcomes else ACCEPT
         if request.identifier in self.made:
             raise DuplicatedIdentifier("duplicated_identifier")
@@ -153,6 +155,7 @@ class FakeExchange:
 
     def test_order(self, request: OrderRequest) -> None:
         self.tests.append(request)
+        self._check_coins(request)
         if self.test_error is not None:
             raise self.test_error
 
@@ -197,6 +200,11 @@ class FakeExchange:
     def instruments(self, markets: Sequence[str]) -> tuple[Instrument, ...]:
         self._read()
         return tuple(Instrument(market, "KRW", self.tick) for market in markets)
+
+    def _check_coins(self, request: OrderRequest) -> None:
+        short = request.side is Side.ASK and cast(Decimal, request.volume) > self.totals["BTC"]
+        if self.refuses_short_sales and short:
+            raise InsufficientFunds("not so many", "insufficient_funds_ask")
 
     def _bound(self, request: OrderRequest) -> Decimal:
         """What an order of that request binds while it waits: KRW, or coins."""

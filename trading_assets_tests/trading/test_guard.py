@@ -312,6 +312,41 @@ def test_a_rest_below_the_minimum_is_closed_as_dust(held: Held) -> None:
     assert len(held.exchange.posts) == 1
 
 
+@pytest.mark.parametrize(("there", "rest"), [("6.123456789", "3.87654322"), ("9.5", "0.5")])
+def test_of_a_position_that_a_person_sold_a_part_of_the_rest_is_sold(
+    held: Held, there: str, rest: str
+) -> None:
+    """Of 10 coins so many are there, and a sale of all is refused: 8 decimals of them are sold, and
+    what the ledger still holds is below 5,000 KRW and closed as dust."""
+    held.exchange.totals["BTC"] = Decimal(there)
+    held.exchange.refuses_short_sales = True
+    closed = held.hold((0, "980"))
+    assert closed.state is PositionState.CLOSED
+    assert closed.exit_reason is OrderReason.STOP_LOSS
+    assert closed.dust_volume == Decimal(rest)
+    assert [p.volume for p in held.exchange.posts] == [10, 10 - Decimal(rest)]
+
+
+def test_of_a_position_that_a_person_sold_whole_all_is_asked_for_and_a_person_told(
+    held: Held,
+) -> None:
+    """Until somebody brings the coins back: then it is sold."""
+    held.exchange.totals["BTC"] = Decimal(0)
+    held.exchange.refuses_short_sales = True
+    sleep = held.exchange.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if held.exchange.clock.now() - NOW > timedelta(hours=1):
+            held.exchange.totals["BTC"] = Decimal(10)
+
+    held.exchange.clock.sleep = slept  # type: ignore[method-assign]
+    closed = held.hold((0, "980"))
+    assert closed.sold_volume == 10
+    assert {p.volume for p in held.exchange.posts} == {10}
+    assert "exit_trouble" in held.alert_kinds()
+
+
 def test_a_sale_refused_for_its_size_is_tried_again_until_it_is_dust(held: Held) -> None:
     """The bid falls to 499 meanwhile: 10 coins are worth 4,990 KRW."""
     held.exchange.outcomes = [(False, UnderMinimum("small", "under_min_total_ask"))]

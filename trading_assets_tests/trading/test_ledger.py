@@ -335,6 +335,26 @@ def test_nothing_is_sold_that_is_not_held(books_engine: Engine) -> None:
         exit_of(books_engine, lease, planned, OrderReason.ENTRY)
 
 
+def test_a_part_of_what_is_held_may_be_sold_and_no_more(books_engine: Engine) -> None:
+    lease = lease_of(books_engine)
+    position = bought(books_engine, lease)
+
+    def exit_with(volume: str) -> records.Intent:
+        return ledger.intend_exit(
+            books_engine,
+            lease,
+            position.id,
+            OrderReason.STOP_LOSS,
+            prefix="ta",
+            now=NOW,
+            volume=Decimal(volume),
+        )
+
+    with pytest.raises(LedgerError, match=r"holds 10, not 10\.00000001"):
+        exit_with("10.00000001")
+    assert exit_with("9.5").volume == Decimal("9.5")
+
+
 def test_a_closed_position_has_nothing_to_sell(books_engine: Engine) -> None:
     lease = lease_of(books_engine)
     closed = sold(books_engine, lease, bought(books_engine, lease))
