@@ -463,6 +463,7 @@ def test_the_ledger_holds_under_random_operations(ledger_engine: Engine) -> None
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(1800)  # 40,000 steps: five minutes of one idle core
 def test_the_ledger_holds_under_many_random_operations(ledger_engine: Engine) -> None:
     machine = type("Machine", (LedgerMachine,), {"engine": ledger_engine})
     run_state_machine_as_test(
