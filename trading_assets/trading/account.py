@@ -97,17 +97,12 @@ def view_account(floor: Floor) -> AccountView:
 
 
 def _ledger_view(connection: Connection) -> LedgerView:
-    every = records.all_positions(connection)
-    left: dict[str, list[Decimal]] = {}
-    for p in every:
-        rest = EXACT.subtract(p.bought_volume, p.sold_volume)
-        if rest:
-            left.setdefault(p.market, []).append(rest)
+    quote, left = books.explained_by_market(connection)
     return LedgerView(
         live_orders=tuple((o.market, o.identifier) for o in records.live_intents(connection)),
-        quote=books.explained(connection, "KRW-KRW").quote,
+        quote=quote,
         held=records.holdings(connection),
-        left={market: exact_sum(volumes) for market, volumes in left.items()},
+        left=left,
     )
 
 

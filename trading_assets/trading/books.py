@@ -171,11 +171,17 @@ def explained(connection: Connection, market: str) -> Outside:
 
     Exact; negative where more went out. Dust is among the coins.
     """
-    every = records.all_positions(connection)
+    quote, left = explained_by_market(connection)
+    return Outside(quote, left.get(market, Decimal(0)))
+
+
+def explained_by_market(connection: Connection) -> tuple[Decimal, Mapping[str, Decimal]]:
+    """The same of all markets: KRW, and the coins of each market that has any left."""
+    sums = records.sums_by_market(connection)
     flows = capital_changes.c.kind == _FLOW
     moved = connection.execute(sa.select(capital_changes.c.amount).where(flows)).scalars()
-    coins = (EXACT.subtract(p.bought_volume, p.sold_volume) for p in every if p.market == market)
-    return Outside(quote=exact_sum([*moved, *(p.cash_flow for p in every)]), base=exact_sum(coins))
+    quote = exact_sum([*moved, *(of_market.cash_flow for of_market in sums.values())])
+    return quote, {market: found.left for market, found in sums.items() if found.left}
 
 
 def outside(connection: Connection, market: str, totals: Outside) -> Outside:
@@ -197,9 +203,10 @@ def present_mark(
     base = capital(connection)
     if base is None:
         raise LedgerError("the capital was never declared: run `trading-assets run` once")
-    every = records.all_positions(connection)
+    sums = records.sums_by_market(connection)
     prices = _prices(connection, bids)
-    pnl = exact_sum(p.pnl(prices(p)) for p in every)
+    held = (p.value(prices(p)) for p in records.live_positions(connection))
+    pnl = exact_sum([*(of_market.cash_flow for of_market in sums.values()), *held])
     last = last_mark(connection)
     if last is None:
         return first_mark(now, base, pnl)

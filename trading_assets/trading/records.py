@@ -143,6 +143,15 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Sums:
+    """Of all trades of a market. cash_flow: KRW brought in less spent and fees. left: coins bought
+    and not sold, dust among them."""
+
+    cash_flow: Decimal
+    left: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class BookedFill:
     uuid: str
     identifier: str
@@ -259,6 +268,34 @@ def live_positions(connection: Connection, market: str | None = None) -> tuple[P
 def all_positions(connection: Connection) -> tuple[Position, ...]:
     """Every position there ever was, oldest first."""
     return _positions(connection, sa.true())
+
+
+def sums_by_market(connection: Connection) -> dict[str, Sums]:
+    """What all trades there ever were come to, by market; exact.
+
+    Read on the way to every order, so only what is added up, and without the columns' types: ten
+    thousand positions take a twentieth of a second.
+    """
+    columns = (
+        positions.c.bought_volume,
+        positions.c.sold_volume,
+        positions.c.bought_funds,
+        positions.c.sold_funds,
+        positions.c.fees,
+    )
+    query = sa.select(
+        positions.c.market, *(sa.type_coerce(column, sa.types.NullType()) for column in columns)
+    )
+    nothing = Decimal(0)
+    found: dict[str, tuple[Decimal, Decimal]] = {}
+    for market, *amounts in connection.execute(query):
+        bought, sold, spent, earned, fees = map(Decimal, amounts)
+        cash, rest = found.get(market, (nothing, nothing))
+        found[market] = (
+            EXACT.subtract(EXACT.add(cash, earned), EXACT.add(spent, fees)),
+            EXACT.subtract(EXACT.add(rest, bought), sold),
+        )
+    return {market: Sums(cash, rest) for market, (cash, rest) in found.items()}
 
 
 def closed_positions(connection: Connection, since: datetime) -> tuple[Position, ...]:

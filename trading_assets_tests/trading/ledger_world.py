@@ -240,7 +240,12 @@ def position_now(engine: Engine, position_id: str) -> Position:
 def check_books(connection: Connection) -> None:
     """What holds after every change, however it came about: the sums of the rows, to the digit."""
     markets: set[str] = set()
-    for p in records.all_positions(connection):
+    every = records.all_positions(connection)
+    for market, sums in records.sums_by_market(connection).items():
+        here = [p for p in every if p.market == market]
+        assert sums.cash_flow == exact_sum(p.cash_flow for p in here)
+        assert sums.left == exact_sum(p.bought_volume - p.sold_volume for p in here)
+    for p in every:
         intents = records.intents_of(connection, p.id)
         rows = [f for o in intents for f in records.fills_of(connection, o.identifier)]
         buys = [f for f in rows if f.side is Side.BID]
