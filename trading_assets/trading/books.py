@@ -27,6 +27,7 @@ from trading_assets.rules.limits import (
 )
 from trading_assets.trading import records
 from trading_assets.trading.halts import active_halt
+from trading_assets.trading.leases import Lease, require
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import IntentState, Leg, PositionState
 from trading_assets.trading.transactions import change
@@ -214,9 +215,16 @@ def present_mark(
     return next_mark(last, max(now, last.at), base, pnl)
 
 
-def save_mark(engine: Engine, *, now: datetime, bids: Mapping[str, Decimal]) -> EquityMark:
-    """Write the equity mark of this moment; losses are measured from these."""
+def save_mark(
+    engine: Engine, *, now: datetime, bids: Mapping[str, Decimal], lease: Lease | None = None
+) -> EquityMark:
+    """Write the equity mark of this moment; losses are measured from these.
+
+    lease: of the guard whose bids these are; raises LeaseLost when it is another's by now.
+    """
     with change(engine) as connection:
+        if lease is not None:
+            require(connection, lease)
         mark = present_mark(connection, now=now, bids=bids)
         _insert_mark(connection, mark, bids)
         return mark

@@ -19,6 +19,7 @@ from trading_assets.database import read
 from trading_assets.errors import (
     BadRequest,
     CredentialsRefused,
+    LeaseLost,
     LedgerError,
     PricesStopped,
     TradingAssetsError,
@@ -333,15 +334,20 @@ class Guard:
                 self._ask(position)
                 self._mark(position, price)
                 self._check_skew(position.market, self.floor.now())
+        except LeaseLost:
+            return  # the heart tells the thread that trades
         finally:
             self._looking = False
 
     @contextmanager
     def _told(self, position: Position) -> Iterator[None]:
-        """Around what a guard does besides: it goes on when that fails, and says so."""
+        """Around what a guard does besides: it goes on when that fails, and says so. Raises
+        LeaseLost: a guard whose position is another's by now does nothing more."""
         market = position.market
         try:
             yield
+        except LeaseLost:
+            raise
         except CredentialsRefused as exc:
             alert_refused_key(self.floor, exc)
         except NO_NEWS as exc:
@@ -381,7 +387,9 @@ class Guard:
     def _mark(self, position: Position, price: Price | None) -> None:
         bids = {} if price is None else {position.market: price.quote.bid}
         with self.floor.step("write the equity mark"):
-            mark = books.save_mark(self.floor.engine, now=self.floor.now(), bids=bids)
+            mark = books.save_mark(
+                self.floor.engine, now=self.floor.now(), bids=bids, lease=self.lease
+            )
         if mark.peak_loss_reaches(self.floor.knobs.max_peak_loss):
             halts.halt(
                 self.floor.engine,

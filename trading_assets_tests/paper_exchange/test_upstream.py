@@ -166,14 +166,21 @@ def test_the_private_stream_is_our_own(paper: RunningExchange) -> None:
     assert states == ["wait", "trade", "done"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/deposits", "/v1/withdraws", "/v1/api_keys", "/v1/status/wallet"]
-)
+@pytest.mark.parametrize("path", ["/v1/deposits", "/v1/withdraws", "/v1/status/wallet"])
 def test_only_quotation_is_passed_on(
     paper: RunningExchange, upstream: RunningExchange, path: str
 ) -> None:
     before = upstream.app.requests
     assert Signed(paper.url).get(path).status_code == 404
+    assert upstream.app.requests == before
+
+
+def test_a_key_is_told_of_by_us_and_never_shown_to_the_upstream(
+    paper: RunningExchange, upstream: RunningExchange
+) -> None:
+    before = upstream.app.requests
+    (key,) = Signed(paper.url).get("/v1/api_keys").json()
+    assert key["access_key"] == ACCESS
     assert upstream.app.requests == before
 
 

@@ -404,6 +404,35 @@ def test_a_lost_lease_ends_the_guard_and_sells_nothing(held: Held) -> None:
     assert held.exchange.posts == []
 
 
+def test_a_guard_that_slept_after_its_sale_marks_nothing_under_anothers_lease(held: Held) -> None:
+    def sleep(step: str) -> None:
+        if step == "before write the equity mark":
+            held.exchange.clock.advance(EIGHT_SECONDS)
+            now = held.exchange.clock.now()
+            assert leases.take(held.engine, BTC, "other", now=now, duration=EIGHT_SECONDS)
+
+    object.__setattr__(held.floor, "on_step", sleep)
+    with pytest.raises(LeaseLost, match="belongs to other"):
+        held.hold((0, "900"))
+    with read(held.engine) as connection:
+        assert books.last_mark(connection) is None
+
+
+def test_a_look_that_outlasts_the_lease_marks_nothing_and_is_no_alert(held: Held) -> None:
+    def look(step: str) -> None:
+        if step == "after ask what the market takes":
+            held.exchange.clock.advance(EIGHT_SECONDS)
+            now = held.exchange.clock.now()
+            assert leases.take(held.engine, BTC, "other", now=now, duration=EIGHT_SECONDS)
+
+    object.__setattr__(held.floor, "on_step", look)
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (1, "1000"))
+    with read(held.engine) as connection:
+        assert books.last_mark(connection) is None
+    assert held.alert_kinds() == []
+
+
 def test_a_guard_whose_stream_died_ends_so_that_another_takes_over(held: Held) -> None:
     def die(_wait: int) -> None:
         held.prices.running = False

@@ -36,7 +36,7 @@ def capital(engine: Engine) -> Decimal | None:
 
 def alert_messages(engine: Engine) -> list[str]:
     with read(engine) as connection:
-        return list(connection.execute(sa.select(alerts.c.message)).scalars())
+        return list(connection.execute(sa.select(alerts.c.message).order_by(alerts.c.id)).scalars())
 
 
 def test_capital_is_what_was_declared_and_the_flows_since(books_engine: Engine) -> None:
