@@ -177,7 +177,7 @@ def _signals(paths: Sequence[MarketPath]) -> Records:
 def _run(account: Account, paths: Sequence[MarketPath]) -> None:
     # What the addresses point to lives in `paths` and in these two lists.
     columns = [_columns(path.series) for path in paths]
-    sells = [np.ascontiguousarray(path.sell) for path in paths]
+    sells = [_column("sell", path.sell, np.bool_, len(path)) for path in paths]
     signal = 0
     for m, path in enumerate(paths):
         position = account.positions[m]
@@ -194,16 +194,17 @@ def _run(account: Account, paths: Sequence[MarketPath]) -> None:
     simulate_account(account)
 
 
-_ADDRESSES = ("open_times", "opens", "highs", "lows", "closes")
+_PRICES = ("open", "high", "low", "close")
+_ADDRESSES = ("open_times", "opens", "highs", "lows", "closes")  # of a time and of _PRICES
 
 
 def _columns(series: CandleSeries) -> _Columns:
     known = _COLUMNS.get(series)
     if known is None:
-        times = np.ascontiguousarray(series.open_time.view(np.int64))
-        prices = (series.open, series.high, series.low, series.close)
-        arrays = (times, *(np.ascontiguousarray(p, np.float64) for p in prices))
-        n = len(times)
+        n = len(series)
+        times = _column("open_time", series.open_time.view(np.int64), np.int64, n)
+        prices = (_column(p, getattr(series, p), np.float64, n) for p in _PRICES)
+        arrays = (times, *prices)
         known = _COLUMNS[series] = _Columns(
             arrays,
             tuple(map(_address, arrays)),
@@ -212,6 +213,17 @@ def _columns(series: CandleSeries) -> _Columns:
             unbroken=n > 0 and times[-1] - times[0] == (n - 1) * step_us(series.interval),
         )
     return known
+
+
+def _column(name: str, array: NDArray[Any], dtype: Any, rows: int) -> NDArray[Any]:
+    """`array` as it may be read by its address: number after number, each whole in its place.
+
+    Asked here, although the values that hold it ask as well: past its end is other memory.
+    """
+    column = np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED"))
+    if column.shape != (rows,):
+        raise ValueError(f"{name} of {rows} candles must have shape ({rows},), was {column.shape}")
+    return column
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -1,6 +1,7 @@
 """The account simulation, event by event, with numbers by hand. (test_parity.py: at random.)"""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from trading_assets.backtest.account import records
+from trading_assets.backtest.account.run import simulate_account
 from trading_assets.backtest.engine import simulate, trades_of_each
 from trading_assets.backtest.inputs import (
     TRADE_ENDS,
@@ -39,6 +41,7 @@ FLAT: Candle = (2000.0, 2000.0, 2000.0, 2000.0)
 # With stops of 2 %: 2000.5 x 0.98 = 1960.49, so 1961. Takes: 2000.5 x 1.02 = 2040.51, so 2040.
 STOP: Candle = (2000.0, 2000.0, 1961.0, 1990.0)
 TAKE: Candle = (2000.0, 2040.0, 2000.0, 2010.0)
+PRICES = ("open", "high", "low", "close")
 
 
 def flat(n: int, **others: Candle) -> list[Candle]:
@@ -408,22 +411,111 @@ def test_the_same_first_market_beside_another_one_has_that_ones_candles() -> Non
     assert ends == [[held, held], [TradeEnd.STOP_LOSS, held], [held], [held, held]]
 
 
-def test_candles_may_lie_anywhere_in_memory() -> None:
-    """Columns of a table, SELLs from back to front, prices of whole numbers: the same trades."""
-    series = series_of(flat(9, r3=STOP))
-    table = np.stack([series.open, series.high, series.low, series.close], axis=1)
-    there = replace(series, open=table[:, 0], high=table[:, 1], low=table[:, 2], close=table[:, 3])
-    whole = replace(series, close=series.close.astype(np.int64))
+def off_by_a_byte(column: np.ndarray) -> np.ndarray:
+    """The same numbers where no number of this size should begin."""
+    moved = np.empty(column.nbytes + 1, np.uint8)[1:].view(column.dtype)
+    moved[:] = column
+    return moved
+
+
+def one_in_two(column: np.ndarray) -> np.ndarray:
+    """The same numbers with others between them."""
+    wide = np.repeat(column[::-1], 2)
+    wide[::2] = column
+    return wide[::2]
+
+
+def read_only(column: np.ndarray) -> np.ndarray:
+    column = column.copy()
+    column.flags.writeable = False
+    return column
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        one_in_two,
+        off_by_a_byte,
+        read_only,
+        lambda column: column[::-1].copy()[::-1],
+        lambda column: column.astype(np.float32),  # all prices here are whole
+        lambda column: column.astype(np.int64),
+        lambda column: column.astype(">f8"),
+    ],
+    ids=["strided", "unaligned", "read-only", "backwards", "float32", "int64", "big-endian"],
+)
+def test_candles_may_lie_anywhere_in_memory(stored: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Whichever way the columns are stored: the same trades, and one compiled program."""
+    series = series_of(flat(9, r3=STOP), breaks={7: 1})
+    columns: dict[str, Any] = {name: stored(getattr(series, name)) for name in PRICES}
+    if stored in (one_in_two, off_by_a_byte, read_only):
+        columns["open_time"] = stored(series.open_time)
+    there = replace(series, **columns)
     sell = np.zeros(9, dtype=np.bool_)
     sell[3] = True  # row 5 of what is read backwards
-    made = [
+    here, elsewhere = (
         simulate([replace(path_of(each, buy=[0, 4]), sell=sell[::-1])], RULES, COSTS)
-        for each in (series, there, whole)
-    ]
-    assert ends(made[0]) == [TradeEnd.STOP_LOSS, TradeEnd.SELL_SIGNAL]
-    assert hours(made[0].trades.exit_time) == [4, 6]
-    for other in made[1:]:
-        np.testing.assert_array_equal(other.equity, made[0].equity)
+        for each in (series, there)
+    )
+    assert ends(here) == [TradeEnd.STOP_LOSS, TradeEnd.SELL_SIGNAL]
+    assert hours(here.trades.exit_time) == [4, 6]
+    np.testing.assert_array_equal(elsewhere.equity, here.equity)
+    np.testing.assert_array_equal(elsewhere.times, here.times)
+    dispatcher: Any = simulate_account
+    assert len(dispatcher.signatures) == 1
+
+
+@pytest.mark.parametrize("columns", [0, 1, 2])
+def test_a_table_is_no_column(columns: int) -> None:
+    """As long as a column, and read by its address it would be other numbers, or none at all."""
+    series = series_of(flat(9))
+    tables: dict[str, Any] = {
+        name: np.repeat(getattr(series, name)[:, None], columns, axis=1) for name in PRICES
+    }
+    with pytest.raises(ValueError, match=rf"open of 9 candles .* was \(9, {columns}\)"):
+        simulate([path_of(replace(series, **tables))], RULES, COSTS)
+
+
+def test_a_column_that_became_shorter_is_not_read_past_its_end() -> None:
+    path = path_of(series_of(flat(9)), buy=[0])
+    path.series.close.resize(2, refcheck=False)
+    with pytest.raises(ValueError, match=r"close of 9 candles must have shape \(9,\), was \(2,\)"):
+        simulate([path], RULES, COSTS)
+    path = path_of(series_of(flat(9)), buy=[0])
+    path.sell.resize(2, refcheck=False)
+    with pytest.raises(ValueError, match=r"sell of 9 candles must have shape \(9,\), was \(2,\)"):
+        simulate([path], RULES, COSTS)
+
+
+class Unkept(Sequence[MarketPath]):
+    """Markets that nobody keeps: made anew when they are asked for, of columns to be copied."""
+
+    def __init__(self, candles: Sequence[Sequence[Candle]]) -> None:
+        self.candles = candles
+
+    def __len__(self) -> int:
+        return len(self.candles)
+
+    def __getitem__(self, m: Any) -> Any:
+        if isinstance(m, slice):
+            return [self[i] for i in range(len(self))[m]]
+        gc.collect()
+        series = series_of(self.candles[m])
+        narrow: dict[str, Any] = {p: getattr(series, p).astype(np.float32) for p in PRICES}
+        path = path_of(replace(series, **narrow), buy=[0, 6], market=f"KRW-{m}")
+        return replace(path, sell=one_in_two(path.sell))
+
+
+def test_columns_live_until_the_simulation_has_ended() -> None:
+    """Memory that is given back is soon another market's: the trades would be that one's."""
+    markets = Unkept([flat(9, **{f"r{m + 2}": STOP if m % 2 else TAKE}) for m in range(5)])
+    rules = rules_with(max_positions=9, max_stops=9)
+    kept = simulate(list(markets), rules, COSTS)
+    assert len(kept.trades) == 9  # the last market rests at its second BUY
+    made = simulate(markets, rules, COSTS)
+    np.testing.assert_array_equal(made.trades.exit_time, kept.trades.exit_time)
+    np.testing.assert_array_equal(made.trades.reason, kept.trades.reason)
+    np.testing.assert_array_equal(made.equity, kept.equity)
 
 
 def test_only_trades_are_asked_for_and_only_they_are_made() -> None:

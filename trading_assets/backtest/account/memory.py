@@ -3,7 +3,8 @@
 Every market has columns of its own length. numba takes many of them either joined into one array,
 which is a copy of all candles, or as a type for each number of markets, which is a compilation for
 each. So a market says where its columns begin. Nothing here knows how long they are: `engine` gives
-addresses of arrays that it has checked and holds until the simulation has ended.
+addresses of arrays that it has checked and holds until the simulation has ended. Python's lock is
+held as long (no `nogil`), so that no other thread changes them meanwhile.
 """
 
 from collections.abc import Callable
