@@ -229,28 +229,24 @@ def _exits(
     """(exit price, reason) of each row's trade; meaningless where the path is not whole."""
     n = len(entry)
     price = np.full(n, np.nan)
+    price[: max(n - h, 0)] = series.close[h:]
     reason = np.full(n, _TIME, dtype=np.int8)
-    still_open = np.ones(n, dtype=np.bool_)
-    for j in range(1, min(h, n - 1) + 1):
-        ahead = slice(j, n)
-        rows = slice(0, n - j)
-        opened, high, low = series.open[ahead], series.high[ahead], series.low[ahead]
+    worse, better = (np.maximum, np.minimum) if mirrored else (np.minimum, np.maximum)
+    # From the path's last candle to its first, the stop after the take: what is written last is
+    # what happened first.
+    for j in range(min(h, n - 1), 0, -1):
+        opened, high, low, rows = series.open[j:], series.high[j:], series.low[j:], slice(n - j)
         if mirrored:
             stopped, taken = high >= stop[rows], low <= take[rows]
-            stop_fill = np.maximum(stop[rows], opened)
-            take_fill = np.minimum(take[rows], opened)
         else:
             stopped, taken = low <= stop[rows], high >= take[rows]
-            stop_fill = np.minimum(stop[rows], opened)
-            take_fill = np.maximum(take[rows], opened)
-        stopped &= still_open[rows]
-        taken &= still_open[rows] & ~stopped
-        price[rows] = np.where(stopped, stop_fill, np.where(taken, take_fill, price[rows]))
-        reason[rows] = np.where(stopped, _STOP, np.where(taken, _TAKE, reason[rows]))
-        still_open[rows] &= ~(stopped | taken)
-    if n > h:
-        at_limit = np.where(still_open[: n - h], series.close[h:], price[: n - h])
-        price[: n - h] = at_limit
+        for end, touched, barrier, fill in (
+            (_TAKE, taken, take, better),
+            (_STOP, stopped, stop, worse),
+        ):
+            at = np.flatnonzero(touched)
+            price[at] = fill(barrier[at], opened[at])
+            reason[at] = end
     return price, reason
 
 
