@@ -7,7 +7,8 @@ orders, then the value at each candle and its trades; backtesting.py its trades 
 trade in 80 candles is what `swing` makes; the other lines say what more trades and more markets do.
 
 The grid: 100 pairs of barriers, one path after the other made, checked and simulated, against one
-call of vectorbt that broadcasts them to 100 columns; of both the return of each is kept.
+call of vectorbt that broadcasts them to 100 columns. Twice: trades and the return of each against
+orders and the return of each; trades, equity and exposure against trades and value.
 
 The labels: those of `scalp` against a plain loop over the rows of a frame, which is given the
 barriers; checked to be the same.
@@ -36,7 +37,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for the peers of the tests
 
-from trading_assets.backtest.engine import simulate
+from trading_assets.backtest.engine import simulate, trades_of_each
 from trading_assets.backtest.inputs import Candidates, EntryAt, MarketPath, Simulation, Trades
 from trading_assets.candles.series import CandleSeries
 from trading_assets.exchange.model import Interval
@@ -175,25 +176,38 @@ def against_grid(candles: int) -> None:
     path = peers.without_sells(drawn)
     pairs = [(stop, take) for stop in GRID for take in GRID]
 
-    def simulated() -> Iterator[Simulation]:
-        return (run([with_barriers(path, stop, take)]) for stop, take in pairs)
+    rules = peers.free_rules(1, REST, SHARE)
+
+    def settings() -> Iterator[list[MarketPath]]:
+        return ([with_barriers(path, stop, take)] for stop, take in pairs)
+
+    def returns() -> list[float]:
+        capital = float(rules.starting_krw)
+        each = trades_of_each(settings(), rules, peers.COSTS)
+        return [made.net_krw.sum() / capital for made in each]
+
+    def last_equities() -> list[float]:
+        return [run(paths).equity[-1] for paths in settings()]
 
     stops, takes = np.array(pairs).T[:, None, :]
     size = peers.column([path], [np.full(candles, 1e-3)])
     inputs = peers.vectorbt_inputs([path], size, size, size)
     inputs |= {"sl_stop": stops, "tp_stop": takes, "cash_sharing": False, "group_by": None}
 
-    counts = [len(made.trades) for made in simulated()]
-    portfolio = peers.vectorbt_portfolio(inputs)
+    counts = [len(made) for made in trades_of_each(settings(), rules, peers.COSTS)]
     # Their barriers are not on the tick grid: a few trades end elsewhere.
-    np.testing.assert_allclose(portfolio.trades.count(), counts, rtol=0.01)
-    mine = cpu_seconds(lambda: [made.equity[-1] for made in simulated()], times=15)
-    print(f"a grid of {len(pairs)} barriers, 1 market, {candles:,} candles")
-    print(f"  {'this code':36}{mine * 1e3:10.1f} ms")
-    returns = cpu_seconds(lambda: peers.vectorbt_portfolio(inputs).total_return(), times=3)
-    print_peer("vectorbt, orders and total return", returns, mine, 50)
-    whole = cpu_seconds(lambda: value_and_trades(inputs), times=2)
-    print_peer("vectorbt, value and trades", whole, mine, None)
+    np.testing.assert_allclose(peers.vectorbt_portfolio(inputs).trades.count(), counts, rtol=0.01)
+    grown = np.array(last_equities()) / float(rules.starting_krw)
+    np.testing.assert_allclose(1 + np.array(returns()), grown, rtol=1e-9)
+    print(f"a grid of {len(pairs)} barriers, 1 market, {candles:,} candles, {sum(counts):,} trades")
+    mine = cpu_seconds(returns, times=15)
+    print(f"  {'this code, trades and total return':36}{mine * 1e3:10.1f} ms")
+    theirs = cpu_seconds(lambda: peers.vectorbt_portfolio(inputs).total_return(), times=3)
+    print_peer("vectorbt, orders and total return", theirs, mine, 50)
+    mine = cpu_seconds(last_equities, times=15)
+    print(f"  {'this code, trades and curve':36}{mine * 1e3:10.1f} ms")
+    theirs = cpu_seconds(lambda: value_and_trades(inputs), times=2)
+    print_peer("vectorbt, value and trades", theirs, mine, 50)
 
 
 def with_barriers(path: MarketPath, stop: float, take: float) -> MarketPath:
