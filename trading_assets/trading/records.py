@@ -305,11 +305,20 @@ def closed_positions(connection: Connection, since: datetime) -> tuple[Position,
 
 
 def past_exits(connection: Connection, since: datetime) -> tuple[PastExit, ...]:
-    """Positions left at or after `since`, as the limits judge them."""
+    """Positions left at or after `since`, by their beginning, as the limits judge them.
+
+    Read inside the transaction that decides an entry, so only what is judged: building the whole
+    positions took four times as long.
+    """
+    closed = positions.c.state == PositionState.CLOSED.value
+    query = (
+        sa.select(positions.c.market, positions.c.closed_at, positions.c.exit_reason)
+        .where(closed, positions.c.closed_at >= since)
+        .order_by(positions.c.created_at, positions.c.id)
+    )
     return tuple(
-        PastExit(p.market, p.closed_at, p.exit_reason == ExitReason.STOP_LOSS.value)
-        for p in closed_positions(connection, since)
-        if p.closed_at is not None
+        PastExit(market, closed_at, reason == ExitReason.STOP_LOSS.value)
+        for market, closed_at, reason in connection.execute(query)
     )
 
 

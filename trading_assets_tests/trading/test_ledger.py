@@ -18,6 +18,7 @@ from trading_assets.errors import (
 from trading_assets.exchange.model import OrderState, OrderType, Side, TimeInForce
 from trading_assets.rules.exits import ExitPlan
 from trading_assets.rules.funnel import FunnelCode, Refusal
+from trading_assets.rules.limits import PastExit
 from trading_assets.trading import booking, books, funnel, halts, leases, ledger, records
 from trading_assets.trading.books import Books, Outside
 from trading_assets.trading.states import IntentState, Leg, OrderReason, PositionState
@@ -301,6 +302,27 @@ def test_a_stop_stays_a_stop_when_the_rest_is_sold_for_another_reason(
     assert sold(books_engine, lease, position).exit_reason is OrderReason.STOP_LOSS
     with read(books_engine) as connection:
         assert [e.was_stop for e in records.past_exits(connection, NOW - MINUTE)] == [True]
+
+
+def test_past_exits_are_read_without_the_rest_of_their_positions(books_engine: Engine) -> None:
+    """They are read with the write lock in hand; whole positions took four times as long."""
+    lease = lease_of(books_engine)
+    sold(books_engine, lease, bought(books_engine, lease), OrderReason.STOP_LOSS)
+    sold(books_engine, lease, bought(books_engine, lease, signal_id=2), now=NOW + MINUTE)
+    said: list[str] = []
+
+    @sa.event.listens_for(books_engine, "before_cursor_execute")
+    def hear(*call: object) -> None:
+        said.append(str(call[2]))
+
+    with read(books_engine) as connection:
+        both = records.past_exits(connection, NOW)
+        later = records.past_exits(connection, NOW + timedelta(microseconds=1))
+    sa.event.remove(books_engine, "before_cursor_execute", hear)
+    stop, other = PastExit("KRW-BTC", NOW, True), PastExit("KRW-BTC", NOW + MINUTE, False)
+    assert (both, later) == ((stop, other), (other,))
+    assert said
+    assert not any("bought_volume" in statement for statement in said)
 
 
 def test_while_an_exit_may_exist_it_is_the_only_one(books_engine: Engine) -> None:
