@@ -1,4 +1,4 @@
-"""When a compiled simulation on disk is used again, and when it is too old for that."""
+"""The compiled simulation: when one on disk is too old, and that it stays within its tables."""
 
 import importlib
 import sys
@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trading_assets.backtest.account import compiled
+from trading_assets.backtest.account.prices import band_at
+from trading_assets.backtest.account.records import RULES
 from trading_assets.backtest.account.run import simulate_account
+from trading_assets.exchange.price_units import KRW_TICKS
 
 # As `run` makes its function: what another file says is closed over, this one stays as it is.
 PROGRAM = """
@@ -58,3 +62,21 @@ def test_the_simulation_closes_over_its_version() -> None:
     dispatcher: Any = simulate_account
     closed_over = [cell.cell_contents for cell in dispatcher.py_func.__closure__]
     assert compiled.source_digest() in closed_over
+
+
+@pytest.mark.parametrize("begun_at", [0, 5, len(KRW_TICKS) - 1])
+@pytest.mark.parametrize(
+    ("price", "band"),
+    [
+        (0.0, 0),
+        (1000.0, [int(start) for start, _ in KRW_TICKS[::-1]].index(1000)),
+        (1e300, len(KRW_TICKS) - 1),
+        # No prices, and no reason to read what lies beside the table.
+        (np.inf, len(KRW_TICKS) - 1),
+        (-1.0, 0),
+    ],
+)
+def test_every_number_has_a_band_of_the_table(price: float, band: int, begun_at: int) -> None:
+    rules = np.zeros(1, RULES)[0]
+    rules["tick_from"] = [*(start for start, _ in KRW_TICKS[::-1]), np.inf]
+    assert band_at(price, rules, begun_at) == band

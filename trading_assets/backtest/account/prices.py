@@ -31,11 +31,13 @@ def whole_at_least(value: float) -> float:
 def band_at(price: float, rules: Record, band: int) -> int:
     """The price band that `price` lies in, looked for from `band` on: the last one, mostly.
 
-    price: above 0 and finite; the lowest band begins at 0, the highest ends at infinity.
+    price: above 0 and finite; the lowest band begins at 0, the highest ends at infinity. Candles
+    are checked once and can be written to afterwards, so any other number gets the nearest band,
+    not memory beside the table.
     """
-    while price < rules.tick_from[band]:
+    while price < rules.tick_from[band] and band > 0:
         band -= 1
-    while price >= rules.tick_from[band + 1]:
+    while price >= rules.tick_from[band + 1] and band + 1 < len(rules.tick_size):
         band += 1
     return band
 
