@@ -315,6 +315,7 @@ class OrderDesk:
                 detail=str(exc),
                 now=self._floor.now(),
             )
+            self._tell_mismatch(order, exc)
             raise
         self._troubles = 0
         for fill in booked.new_fills:
@@ -340,6 +341,18 @@ class OrderDesk:
                 f"{intent.market}: the {intent.leg} order {intent.identifier} is not clear after "
                 f"{self._troubles} tries: {_said(trouble)}.{exit_goes_on}",
             )
+
+    def _tell_mismatch(self, order: Order, mismatch: LedgerMismatch) -> None:
+        """Besides the halt's alert, which is not written while another halt is on."""
+        self._floor.alert(
+            Severity.CRITICAL,
+            "ledger_mismatch",
+            f"ledger-mismatch-{order.uuid}",
+            f"{order.market}: {mismatch}. Until both agree an order of ours under way there is not "
+            "settled and no second one is sent, so the bot does NOT sell what is held. It asks "
+            "again about once a minute and goes on by itself. Look at the order at the exchange; "
+            "the way out is in docs/trading.md.",
+        )
 
     def _tell_stuck(self, intent: Intent, why: str) -> None:
         self._floor.alert(

@@ -15,6 +15,7 @@ from trading_assets.database import alerts, read, signals, write
 from trading_assets.errors import (
     ExchangeUnavailable,
     LedgerError,
+    LedgerMismatch,
     OrderOutcomeUnknown,
     OrderRejected,
 )
@@ -358,6 +359,38 @@ def test_an_entry_that_may_have_been_sent_is_looked_for_and_not_sent_again(scene
     assert scene.exchange.posts == []
     assert scene.code() is FunnelCode.ORDER_LOST
     assert scene.exchange.clock.now() >= NOW + EIGHT_SECONDS + timedelta(seconds=60)
+
+
+def test_an_exit_that_contradicts_the_ledger_is_told_and_never_sent_twice(scene: Scene) -> None:
+    """Not even under a halt, by which a person wants it sold: the order that contradicts may have
+    sold it. As soon as the exchange tells what the ledger can hold, the next takeover goes on."""
+    lease = lease_of(scene.engine, holder="dead")
+    position = bought(scene.engine, lease)
+    intent = exit_of(scene.engine, lease, position)
+    scene.exchange.totals["BTC"] = Decimal(10)
+    scene.exchange.make(intent.request)
+    right = scene.exchange.made[intent.identifier]
+    scene.exchange.made[intent.identifier] = replace(right, executed_volume=Decimal(20))
+    halts.halt(scene.engine, reason="by_hand", detail="a person's", now=NOW)
+    scene.exchange.clock.advance(EIGHT_SECONDS)
+    for _ in range(2):
+        with pytest.raises(LedgerMismatch, match="of 10 has 20 executed"):
+            scene.trade(signal_id=None)
+        assert scene.lease_is_free()
+    with read(scene.engine) as connection:
+        kinds = list(connection.execute(sa.select(alerts.c.kind)).scalars())
+        told = connection.execute(
+            sa.select(alerts.c.message).where(alerts.c.kind == "ledger_mismatch")
+        ).scalar_one()
+    assert kinds == ["halt", "ledger_mismatch"]
+    assert told.startswith("KRW-BTC: order ")
+    assert "does NOT sell what is held" in told
+    scene.exchange.made[intent.identifier] = right
+    assert scene.trade(signal_id=None).end is TradeEnd.NOTHING_TO_DO  # it was sold meanwhile
+    with read(scene.engine) as connection:
+        check_books(connection)
+        assert records.position(connection, position.id).state is PositionState.CLOSED
+    assert scene.exchange.posts == []
 
 
 def test_an_entry_that_was_filled_is_armed_and_guarded_by_the_successor(scene: Scene) -> None:
