@@ -146,7 +146,10 @@ def _missed(connection: Connection, now: datetime) -> list[tuple[_Undecided, Ref
             told = f"signal {replaced_by} replaced signal {row.id}"
             missed.append((row, Refusal(FunnelCode.SUPERSEDED, told)))
         elif row.expires_at <= now:
-            told = f"expired at {row.expires_at} undecided"
+            told = (
+                f"expired at {row.expires_at} undecided: no run began in time, or its run ended "
+                "before it decided (it is not tried again)"
+            )
             missed.append((row, Refusal(FunnelCode.EXPIRED, told)))
     return missed
 

@@ -247,6 +247,23 @@ def test_a_refused_entry_is_a_run_that_says_why(trading_world: TradingWorld) -> 
     assert trading_world.position() is None
 
 
+def test_a_candidate_whose_run_failed_before_it_decided_ends_with_a_row_that_says_so(
+    trading_world: TradingWorld,
+) -> None:
+    signal = trading_world.give_signal()
+    (request,) = trading_world.requests()
+    trading_world.exchange.faults.add(parse_fault("maintenance,times=100"))
+    assert not trading_world.execute(request, fails=True).success
+    (again,) = trading_world.requests()
+    assert again.run_key == request.run_key  # which Dagster starts once
+    assert trading_world.requests(later_seconds=301) == []
+    with read(trading_world.engine) as connection:
+        outcome = outcome_of(connection, signal)
+    assert outcome is not None
+    assert outcome.code is FunnelCode.EXPIRED
+    assert "its run ended before it decided (it is not tried again)" in outcome.detail
+
+
 def test_reconcile_declares_the_capital_and_compares_the_account(
     trading_world: TradingWorld,
 ) -> None:
