@@ -264,7 +264,7 @@ def test_a_trade_without_one_of_its_fields_is_refused_naming_it(field: str) -> N
         ({"trades_count": -1}, "trades_count must not be negative"),
         ({"state": "prevented"}, "must be one of wait, watch, done, cancel"),
         ({"side": "BID"}, "must be one of bid, ask"),
-        ({"ord_type": "stop"}, "must be one of limit"),
+        ({"ord_type": "stop"}, 'order u-1: ord_type = "stop" must be one of limit'),
         ({"created_at": "2025-08-09T16:52:49"}, "must be a time with a zone"),
         ({"created_at": "yesterday"}, "must be a time with a zone"),
         ({"market": "BTC"}, "market must be like KRW-BTC"),

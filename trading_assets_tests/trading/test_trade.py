@@ -16,6 +16,7 @@ from trading_assets.errors import (
     ExchangeUnavailable,
     LedgerError,
     LedgerMismatch,
+    MalformedAnswer,
     OrderOutcomeUnknown,
     OrderRejected,
 )
@@ -391,6 +392,26 @@ def test_an_exit_that_contradicts_the_ledger_is_told_and_never_sent_twice(scene:
         check_books(connection)
         assert records.position(connection, position.id).state is PositionState.CLOSED
     assert scene.exchange.posts == []
+
+
+def test_a_stop_sells_although_an_order_of_a_person_makes_the_lists_unreadable(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object, **__: object) -> None:
+        raise MalformedAnswer('orders/open row 0, order u-1: ord_type = "stop" must be ...')
+
+    lease = lease_of(scene.engine, holder="dead")
+    bought(scene.engine, lease)
+    scene.exchange.totals["BTC"] = Decimal(10)
+    scene.exchange.clock.advance(EIGHT_SECONDS)
+    monkeypatch.setattr(scene.exchange, "open_orders", unreadable)
+    monkeypatch.setattr(scene.exchange, "closed_orders", unreadable)
+    told: list[str] = []
+    scene.floor = replace(scene.floor, tell=told.append)
+    report = scene.trade((0, "1000"), (1, "980"), signal_id=None)
+    assert report.position is not None
+    assert report.position.exit_reason is OrderReason.STOP_LOSS
+    assert any('order u-1: ord_type = "stop"' in sentence for sentence in told)
 
 
 def test_an_entry_that_was_filled_is_armed_and_guarded_by_the_successor(scene: Scene) -> None:
