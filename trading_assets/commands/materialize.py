@@ -122,7 +122,7 @@ def followed(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            cwd=settings.root,
+            cwd=world.run,
             env=services.child_environment(settings, world),
         ) as process,
     ):
@@ -182,7 +182,7 @@ def paper_exchange(
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            cwd=settings.root,
+            cwd=world.run,
             env=services.child_environment(settings, world),
             process_group=0,
         )

@@ -145,7 +145,10 @@ def _supervisor(
             first=first_guard(settings, engine, clock),
         ),
         logs=world.run / "logs",
-        folder=settings.root,
+        # Not the checkout: Dagster's servers believe an `.env` where they start more than their
+        # environment, so it would beat `make run PROFILE=swing`, and another world's DAGSTER_HOME
+        # would be theirs after a restart.
+        folder=world.run,
         environment=services.child_environment(settings, world),
         clock=clock,
         say=say,

@@ -119,6 +119,11 @@ def test_run_reaches_signals_at_an_upstreams_prices(
 
 def processes_of(home: Path) -> list[str]:
     """Commands of the living processes whose environment names `home`."""
+    return [command for _, command in folders_of(home)]
+
+
+def folders_of(home: Path) -> list[tuple[Path, str]]:
+    """(working folder, command) of the same."""
     marker = f"TRADING_ASSETS_HOME={home}".encode()
     found = []
     for folder in Path("/proc").iterdir():
@@ -126,7 +131,8 @@ def processes_of(home: Path) -> list[str]:
             continue
         try:
             if marker in (folder / "environ").read_bytes().split(b"\0"):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append(((folder / "cwd").readlink(), command))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return found
@@ -142,6 +148,11 @@ def test_run_reaches_signals_and_ctrl_c_leaves_no_process(
     assert f"http://127.0.0.1:{settings.dagster_port}" in printed
     assert f"http://127.0.0.1:{settings.mlflow_port}" in printed
     assert not any(line.startswith("!!") for line in running.printed), printed
+    # Dagster's servers believe an `.env` where they start more than their environment.
+    assert (small_world / ".env").exists()
+    starts = [folder for folder, command in folders_of(small_world) if "dagster" in command]
+    assert len(starts) >= 4
+    assert not [folder for folder in starts if (folder / ".env").exists()]
     # `*` would mark a traded profile: with the default, none is before the first evaluation.
     first = [line.split() for line in running.printed if line.startswith("KRW-BTC")]
     assert any(cells[1] in ("scalp", "scalp*") for cells in first), printed

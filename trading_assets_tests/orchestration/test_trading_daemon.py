@@ -46,6 +46,8 @@ def started(stack: ExitStack, log: Path, *arguments: str) -> "subprocess.Popen[b
     """A server in a session of its own, ended with everything it started when `stack` closes."""
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
+        # A Dagster server believes an `.env` where it starts more than its environment.
+        cwd=log.parent,
         stdout=log.open("ab"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
