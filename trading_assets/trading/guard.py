@@ -46,6 +46,7 @@ _MIN_NOTIONAL = Decimal(5000)
 _LOOK_EVERY = timedelta(seconds=1)  # at the books: halts, SELL signals
 _LONGEST_WAIT = 1.0
 _ALERT_AFTER = 3
+_BLIND_AFTER = timedelta(minutes=10)
 _NOTHING = Decimal(0)
 # A market sell that is refused (thicker than the book) becomes a limit this far below the bid.
 _BELOW_BID = Decimal("0.03")
@@ -73,6 +74,7 @@ class Guard:
     _told_old: bool = field(default=False, init=False)
     _told_stopped: bool = field(default=False, init=False)
     _looking: bool = field(default=False, init=False)
+    _blind_since: datetime | None = field(default=None, init=False)
 
     def hold(self, position: Position) -> Position:
         """`position`, closed. The present bid is judged first.
@@ -334,6 +336,7 @@ class Guard:
                 self._ask(position)
                 self._mark(position, price)
                 self._check_skew(position.market, self.floor.now())
+                self._blind_since = None
         except LeaseLost:
             return  # the heart tells the thread that trades
         finally:
@@ -351,7 +354,7 @@ class Guard:
         except CredentialsRefused as exc:
             alert_refused_key(self.floor, exc)
         except NO_NEWS as exc:
-            self.floor.tell(f"{market}: not reconciled, {type(exc).__name__}: {exc}")
+            self._note_no_news(position, exc)
         except (TradingAssetsError, SQLAlchemyError) as exc:
             # The guard goes on without its look; a person has to know that it is blind there.
             self.floor.alert(
@@ -359,6 +362,21 @@ class Guard:
                 "look_failed",
                 f"look-failed-{position.id}-{type(exc).__name__}",
                 f"{market}: the guard holds on, but its minute's check failed: {exc}",
+            )
+
+    def _note_no_news(self, position: Position, exc: Exception) -> None:
+        """One minute without news is nothing; ten may hide a stray or a sale by hand."""
+        now = self.floor.now()
+        told = f"{position.market}: not reconciled, {type(exc).__name__}: {exc}"
+        self.floor.tell(told)
+        since = self._blind_since or now
+        self._blind_since = since
+        if now - since >= _BLIND_AFTER:
+            self.floor.alert(
+                Severity.WARNING,
+                "not_reconciled",
+                f"not-reconciled-{position.id}-{since:%Y-%m-%dT%H:%M}",
+                f"{told}; so since {since:%H:%M} UTC, the guard holds on without it",
             )
 
     def _ask(self, position: Position) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from trading_assets.clock import SteppedClock
 from trading_assets.database import alerts, read, signals, write
 from trading_assets.errors import (
+    BadData,
     CredentialsRefused,
     ExchangeMaintenance,
     ExchangeUnavailable,
@@ -371,6 +372,29 @@ def test_a_guard_goes_on_while_the_account_cannot_be_asked(held: Held) -> None:
 
     object.__setattr__(held.floor, "on_step", back)
     assert held.hold((0, "1000"), (1, "980")).exit_reason is OrderReason.STOP_LOSS
+
+
+def test_ten_minutes_without_a_look_at_the_account_are_told_once(held: Held) -> None:
+    held.exchange.reading = BadData("order a7 has ord_type 'iceberg'")
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold(*[(60, "1000")] * 10)
+    assert "not_reconciled" not in held.alert_kinds()
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold(*[(60, "1000")] * 15)
+    assert held.alert_kinds() == ["not_reconciled"]
+    with read(held.engine) as connection:
+        assert "iceberg" in str(connection.execute(sa.select(alerts.c.message)).scalar_one())
+
+
+def test_a_new_spell_without_a_look_at_the_account_is_told_anew(held: Held) -> None:
+    def come_and_go(wait: int) -> None:
+        down = wait != 14
+        held.exchange.reading = ExchangeUnavailable("down") if down else None
+
+    held.prices.on_wait = come_and_go
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold(*[(60, "1000")] * 28)
+    assert held.alert_kinds() == ["not_reconciled", "not_reconciled"]
 
 
 def test_a_guard_books_a_stray_of_a_market_that_nobody_holds_within_its_minute(held: Held) -> None:
