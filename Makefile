@@ -5,6 +5,9 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
+# Without .pyc files each of some twenty processes would compile what it imports again, for seconds;
+# uv leaves compiling to the first import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help environment setup run test test-deep soak check format bench materialize evaluate \
 	paper-exchange status doctor clean clean-worlds
