@@ -84,9 +84,15 @@ def local_server() -> Iterator[str]:
 
 
 def cpu_seconds(program: str) -> float:
-    """User and system CPU seconds of a fresh interpreter that runs `program`."""
+    """User and system CPU seconds of a fresh interpreter that runs `program`.
+
+    It writes .pyc files whatever the environment says, and ends without tearing down: neither
+    compiling nor taking apart is importing.
+    """
+    program = f"{program}\nimport os\nos._exit(0)"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
 

@@ -6,18 +6,22 @@ second of CPU), so only the function that builds a client does. Not here: what i
 retries, what an answer means (upbit.py, refusals.py).
 """
 
+import ssl
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr
 
 from trading_assets.exchange.light_imports import without
 
-# A takeover waits for this import. Both parts are optional where they are imported: the transport
-# of the SDK's asynchronous client, and httpx's command line with its colours.
-with without("httpx_aiohttp", "httpx._main"):
+# A takeover waits for this import. All are optional where they are imported: the transport of the
+# SDK's asynchronous client, httpx's command line with its colours, and what PyJWT signs with
+# besides Upbit's shared secret. jwt is imported here, because the SDK does it at the first request.
+with without("httpx_aiohttp", "httpx._main", "cryptography"):
     import httpx
+    import jwt  # noqa: F401
     import upbit
 
 from trading_assets.clock import Clock
@@ -48,7 +52,9 @@ class UpbitHttp:
         timeout = httpx.Timeout(
             timeout_seconds, connect=min(timeout_seconds, _LONGEST_CONNECT_SECONDS)
         )
-        transport = _BoundedTransport(httpx.HTTPTransport(trust_env=False), clock, timeout_seconds)
+        transport = _BoundedTransport(
+            httpx.HTTPTransport(verify=_trusted(), trust_env=False), clock, timeout_seconds
+        )
         self._sdk = upbit.Upbit(
             # Never None: the SDK would then take keys from the environment.
             access_key=access_key.get_secret_value(),
@@ -83,6 +89,12 @@ class UpbitHttp:
 
     def close(self) -> None:
         self._sdk.close()
+
+
+@lru_cache(maxsize=1)
+def _trusted() -> ssl.SSLContext:
+    """Whose certificates are believed, for all clients of the process: reading them takes 20 ms."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def check_host(mode: TradingMode, base_url: str) -> None:
