@@ -212,7 +212,7 @@ def against_grid(candles: int) -> None:
 
 def with_barriers(path: MarketPath, stop: float, take: float) -> MarketPath:
     n = len(path)
-    return replace(path, stop_loss=np.broadcast_to(stop, n), take_profit=np.broadcast_to(take, n))
+    return path.with_exits(np.broadcast_to(stop, n), np.broadcast_to(take, n))
 
 
 # --- labels ---------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def by_difference(path: MarketPath, predictions: Predictions, costs: Costs) -> M
 def without_barriers(path: MarketPath) -> MarketPath:
     """`path` with barriers that no candle reaches, so that only the time limit ends a trade."""
     far = np.where(np.isfinite(path.stop_loss), _FAR, np.nan)
-    return replace(path, stop_loss=far, take_profit=far)
+    return path.with_exits(far, far)
 
 
 def without_limits(rules: AccountRules) -> AccountRules:

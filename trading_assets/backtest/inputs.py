@@ -5,10 +5,12 @@ Here: the shapes. Not here: the simulation (`engine`), how a decision is made of
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -43,13 +45,13 @@ class TradeEnd(StrEnum):
 
 TRADE_ENDS = tuple(TradeEnd)  # what `Trades.reason` counts
 
-_RULES_OF_A_BUY: tuple[tuple[str, str, Callable[[FloatArray], BoolArray]], ...] = (
-    ("p_buy", "between 0 and 1", lambda x: (x >= 0) & (x <= 1)),
-    ("ev_net", "finite", np.isfinite),
-    ("min_ev_net", "finite", np.isfinite),
-    ("stop_loss", "above 0 and below 1", lambda x: (x > 0) & (x < 1)),
-    ("take_profit", "finite and above 0", lambda x: (x > 0) & np.isfinite(x)),
-)
+_RULES_OF_A_BUY: dict[str, tuple[str, Callable[[FloatArray], BoolArray]]] = {
+    "p_buy": ("between 0 and 1", lambda x: (x >= 0) & (x <= 1)),
+    "ev_net": ("finite", np.isfinite),
+    "min_ev_net": ("finite", np.isfinite),
+    "stop_loss": ("above 0 and below 1", lambda x: (x > 0) & (x < 1)),
+    "take_profit": ("finite and above 0", lambda x: (x > 0) & np.isfinite(x)),
+}
 # Of each series that was found good, while it lives: a grid of settings makes many paths of it.
 _CLOSES: WeakKeyDictionary[CandleSeries, TimeArray] = WeakKeyDictionary()
 
@@ -89,20 +91,27 @@ class MarketPath:
             )
         signals = np.empty(len(rows), SIGNAL)
         signals["row"] = rows
+        for name in _RULES_OF_A_BUY:
+            _note(self, signals, name)
         object.__setattr__(self, "signals", signals)
-        for name, rule, is_good in _RULES_OF_A_BUY:
-            values: FloatArray = getattr(self, name)[rows]
-            signals[name] = values
-            good = is_good(values)
-            if not good.all():
-                bad = int(np.argmin(good))
-                raise ValueError(
-                    f"{self.market}: {name} of a BUY must be {rule}, row {rows[bad]} has "
-                    f"{values[bad]}"
-                )
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def with_exits(self, stop_loss: FloatArray, take_profit: FloatArray) -> Self:
+        """This path with other exit terms: as `dataclasses.replace`, which checks all of it again.
+
+        Raises ValueError as the constructor does.
+        """
+        made = copy(self)
+        # As whole numbers of 8 bytes, all at once: numpy copies records one by one.
+        signals = self.signals.view(np.int64).copy().view(SIGNAL)
+        for name, values in (("stop_loss", stop_loss), ("take_profit", take_profit)):
+            object.__setattr__(made, name, values)
+            _check_array(made, name, len(self), np.dtype(np.float64))
+            _note(made, signals, name)
+        object.__setattr__(made, "signals", signals)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +227,21 @@ class Simulation:
         counts = np.bincount(self.candidates.outcome, minlength=len(OUTCOMES))
         named = zip(OUTCOMES, counts.tolist(), strict=True)
         return {code: n for code, n in named if n and code is not FunnelCode.TRADED}
+
+
+def _note(path: MarketPath, signals: Records, name: str) -> None:
+    """Writes what `path` says of `name` at each of its BUYs into `signals`. Raises ValueError."""
+    rule, is_good = _RULES_OF_A_BUY[name]
+    array: FloatArray = getattr(path, name)
+    values = array[signals["row"]]
+    good = is_good(values)
+    if not good.all():
+        bad = int(np.argmin(good))
+        raise ValueError(
+            f"{path.market}: {name} of a BUY must be {rule}, row {signals['row'][bad]} has "
+            f"{values[bad]}"
+        )
+    signals[name] = values
 
 
 def _check_arrays(path: MarketPath) -> None:

@@ -69,6 +69,36 @@ def test_arrays_need_the_length_and_the_type_of_the_series() -> None:
         replace(path, p_buy=np.zeros(2))
 
 
+def test_other_exits_make_the_path_that_the_constructor_would_make() -> None:
+    path = path_of(series_of([FLAT] * 4), buy=[1, 2])
+    stop, take = np.array([np.nan, 0.02, 0.03, np.nan]), np.full(4, 0.05)
+    changed, made = path.with_exits(stop, take), replace(path, stop_loss=stop, take_profit=take)
+    for name in ("buy", "sell", "p_buy", "ev_net", "min_ev_net", "stop_loss", "take_profit"):
+        np.testing.assert_array_equal(getattr(changed, name), getattr(made, name))
+    np.testing.assert_array_equal(changed.signals, made.signals)
+    assert (changed.market, changed.series, changed.timeout) == (
+        path.market,
+        path.series,
+        path.timeout,
+    )
+    assert not np.isin([0.03, 0.05], path.stop_loss).any()
+    assert path.signals["take_profit"].tolist() == path.take_profit[[1, 2]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("stop", "take", "rule"),
+    [
+        (np.full(3, 1.0), np.full(3, 0.1), "stop_loss of a BUY must be above 0 and below 1"),
+        (np.full(3, 0.1), np.full(3, np.nan), "take_profit of a BUY must be finite and above 0"),
+        (np.full(2, 0.1), np.full(3, 0.1), r"stop_loss must be float64 of shape \(3,\)"),
+        (np.full(3, 0.1), np.full(3, 1), "take_profit must be float64"),
+    ],
+)
+def test_other_exits_are_checked(stop: Any, take: Any, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        path_of(series_of([FLAT] * 3), buy=[1]).with_exits(stop, take)
+
+
 def test_a_position_needs_time() -> None:
     with pytest.raises(ValueError, match="timeout must be above 0, was 0:00:00"):
         path_of(series_of([FLAT]), timeout=timedelta(0))
