@@ -12,7 +12,13 @@ from trading_assets.backtest.account.limits import (
     mark,
     resume_if_due,
 )
-from trading_assets.backtest.account.memory import flag_at, float_at, go_forward, open_time_at
+from trading_assets.backtest.account.memory import (
+    fetch_early,
+    flag_at,
+    float_at,
+    go_forward,
+    open_time_at,
+)
 from trading_assets.backtest.account.prices import band_at
 from trading_assets.backtest.account.records import NEVER, Account, Record
 
@@ -110,6 +116,7 @@ def calm_rows(position: Record, delay: int, most: int) -> int:
         if flag_at(sells, row - delay):
             break
         row += 1
+    fetch_early(position.opens, row)  # a barrier that is touched is compared with the open
     position.calm_end = row
     return int(row - position.row)
 

@@ -16,7 +16,13 @@ from trading_assets.backtest.account.leaving import (
     reason_at_open,
 )
 from trading_assets.backtest.account.limits import halt_begins, mark
-from trading_assets.backtest.account.memory import flag_at, float_at, go_forward, open_time_at
+from trading_assets.backtest.account.memory import (
+    fetch_early,
+    flag_at,
+    float_at,
+    go_forward,
+    open_time_at,
+)
 from trading_assets.backtest.account.quiet import (
     earliest_time,
     pass_quiet_steps,
@@ -146,9 +152,20 @@ def enter_all(account: Account, at: int) -> None:
         if account.signals[s].row + account.rules.lag != position.here:
             continue
         position.signal += 1
+        if position.signal < position.signal_end:
+            fetch_entry(account, position)
         # After a market's last candle nothing can be traded, nor judged.
         if account.rules.at_open or position.row < position.row_end:
             account.outcome[s] = enter(account, position, account.signals[s], at)
+
+
+@compiled
+def fetch_entry(account: Account, position: Record) -> None:
+    """What is read of the candle of the market's next signal and of the candle after it."""
+    row = account.signals[position.signal].row + account.rules.lag
+    fetch_early(position.opens if account.rules.at_open else position.closes, row)
+    fetch_early(position.lows, row + 1)
+    fetch_early(position.highs, row + 1)
 
 
 def _on_disk() -> Callable[[Account], int]:
