@@ -79,10 +79,7 @@ def _drought(quiet: Quiet, expected: MarketForecast, interval: timedelta) -> Fin
         level, bound = Level.WARN, rate.signal_silence.warn
     share = "1 %" if level is Level.FAIL else "5 %"
     compared = "within" if level is Level.OK else "longer than"
-    text = (
-        f"{said}; {compared} the {share} bound of {bound:.0f} h, {rate.signals_a_day:.2f} BUY a "
-        "day expected"
-    )
+    text = f"{said}; {compared} the {share} bound of {bound:.0f} h, {rate.buys_a_day} expected"
     fix = "" if level is Level.OK else _WHY
     return Finding(Check.SIGNAL_DROUGHT, quiet.market, level, text, fix)
 

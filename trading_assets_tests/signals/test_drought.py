@@ -38,7 +38,7 @@ def test_a_silence_of_all_markets_is_a_drought_beyond_the_bounds_and_not_at_them
     assert finding.level is level
     assert finding.check is Check.SIGNAL_DROUGHT
     assert finding.text.startswith(f"{candles} h since the last BUY")
-    assert "0.40 BUY a day expected" in finding.text
+    assert "0.4 BUY a day expected" in finding.text
 
 
 def test_one_silent_market_warns_and_never_fails() -> None:
