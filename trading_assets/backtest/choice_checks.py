@@ -41,8 +41,8 @@ def every_market(
 ) -> CheckOutcome:
     """Whether each profile was walked forward in each market, and not too long ago.
 
-    Fails when a market is missing from an account that judges the trades of all: then what is
-    traded there was never evaluated.
+    Fails when a market is missing from an account that judges the trades of all: then `auto` enters
+    nothing there, and a pinned profile trades there what was never evaluated.
     """
     missing = [
         f"{w.profile.name} {market}: {why}" for w in walked for market, why in w.left_out.items()

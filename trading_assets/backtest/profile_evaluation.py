@@ -152,6 +152,7 @@ def evaluate_profile(
     random = [made.net_bp for made in trades_of_each(drawn, rules, costs)]
     return ProfileEvaluation(
         profile=profile.name,
+        markets=tuple(p.market for p in predictions),
         evaluated_at=_moment(end),
         start=_moment(start),
         end=_moment(end) + timedelta(microseconds=1),

@@ -36,13 +36,14 @@ SHOWN, ONE_SIDED = 0.9, 0.8
 class ProfileEvaluation:
     """The simulated account of one profile, trade by trade.
 
-    evaluated_at: close of the last candle that it knows. start, end: of the out-of-sample stretch,
-    aware UTC, end exclusive. signal_time, net_bp, gross_bp: (n,) per trade in any order, 1e-4 of
-    what was paid. random_bp: net per trade of entries at random in the same number, NaN without
-    any.
+    markets: of the account. evaluated_at: close of the last candle that it knows. start, end: of
+    the out-of-sample stretch, aware UTC, end exclusive. signal_time, net_bp, gross_bp: (n,) per
+    trade in any order, 1e-4 of what was paid. random_bp: net per trade of entries at random in the
+    same number, NaN without any.
     """
 
     profile: str
+    markets: tuple[str, ...]
     evaluated_at: datetime
     start: datetime
     end: datetime
@@ -131,6 +132,7 @@ def profile_numbers(
         random_bp=None if np.isnan(evaluation.random_bp) else float(evaluation.random_bp),
         has_edge=bound is not None and bound > 0 and age <= valid_for,
         verdict=verdict,
+        markets=evaluation.markets,
     )
 
 

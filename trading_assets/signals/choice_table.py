@@ -14,6 +14,7 @@ from trading_assets.settings import Settings
 from trading_assets.signals.choices import (
     Choice,
     ProfileNumbers,
+    Traded,
     latest_choice,
     traded_profile,
 )
@@ -56,7 +57,7 @@ def _parts(
     """(title, headings and a row for each profile, sentences)."""
     traded, choice = traded_profile(engine, settings, now), latest_choice(engine)
     title = f"world {world_of(settings).name}, {prices(settings)}, PROFILE={settings.profile}: " + (
-        f"{traded.profile} is traded" if traded.profile else f"nothing is entered, {traded.why}"
+        _is_traded(traded) if traded.profile else f"nothing is entered, {traded.why}"
     )
     if choice is None:
         return (
@@ -69,6 +70,11 @@ def _parts(
         chosen = choice.profile or "nothing"
         said.append(f"PROFILE={settings.profile} is pinned; auto would trade {chosen}")
     return title, [HEADINGS, *(_cells(n, traded.profile, choice) for n in choice.numbers)], said
+
+
+def _is_traded(traded: Traded) -> str:
+    but = f", not in {', '.join(traded.without)} (not evaluated there)" if traded.without else ""
+    return f"{traded.profile} is traded{but}"
 
 
 def _cells(n: ProfileNumbers, traded: str | None, choice: Choice) -> tuple[str, ...]:

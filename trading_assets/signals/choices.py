@@ -35,6 +35,7 @@ class ProfileNumbers:
     it covers. *_bp: per trade over what was paid for it,
     1e-4, net after costs. net_low_bp, net_high_bp: the 90 % interval. bound_bp: the 90 % lower
     bound (one-sided). random_bp: net, entries at random in the same number. verdict: one sentence.
+    markets: whose trades are in it.
     """
 
     profile: str
@@ -51,6 +52,7 @@ class ProfileNumbers:
     random_bp: float | None
     has_edge: bool
     verdict: str
+    markets: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; times ISO 8601 UTC."""
@@ -58,7 +60,9 @@ class ProfileNumbers:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        known = {f.name: values[f.name] for f in fields(cls)}
+        # A row from before the markets were written covers none of them, until the next evaluation.
+        known = {f.name: values[f.name] for f in fields(cls) if f.name != "markets"}
+        known["markets"] = tuple(values.get("markets", ()))
         for name in ("evaluated_at", "first", "last"):
             known[name] = datetime.fromisoformat(known[name])
         return cls(**known)
@@ -92,10 +96,26 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Traded:
-    """Whose signals count now. profile: None while nothing may be entered, for the reason `why`."""
+    """Whose signals count now. profile: None while nothing may be entered, for the reason `why`.
+
+    without: markets in which nothing may be entered either, because the evaluation that chose the
+    profile does not cover them: others' profit says nothing of theirs.
+    """
 
     profile: ProfileName | None
     why: str = ""
+    without: tuple[str, ...] = ()
+
+    def withheld(self, profile: str, market: str) -> str:
+        """Why no entry may follow a BUY of `profile` in `market`, empty when one may.
+
+        Empty too for a profile that is not traded while another is: its signals say so themselves.
+        """
+        if self.profile is None:
+            return self.why
+        if profile == self.profile and market in self.without:
+            return f"the evaluation of {profile} does not cover {market}"
+        return ""
 
 
 def record_choice(engine: Engine, choice: Choice) -> None:
@@ -136,7 +156,9 @@ def traded_profile(engine: Engine, settings: Settings, now: datetime) -> Traded:
             f"the evaluation of {choice.profile} is {age / timedelta(days=1):.1f} days old, it "
             f"proves an edge for {limit / timedelta(days=1):g}",
         )
-    return Traded(ProfileName(choice.profile))
+    covered = {m for n in choice.numbers if n.profile == choice.profile for m in n.markets}
+    without = tuple(market for market in settings.markets if market not in covered)
+    return Traded(ProfileName(choice.profile), without=without)
 
 
 def awaits_first_choice(engine: Engine, settings: Settings) -> bool:

@@ -93,8 +93,9 @@ def produce_signals(  # noqa: PLR0917  # what a run of signals is made of
 ) -> SignalsReport:
     """One signal per market and active profile, the traded profile first.
 
-    While no profile has an edge to trade on (PROFILE=auto), entries become HOLD with the reason
-    `no_edge`; SELL goes on closing positions, under whichever profile they were opened.
+    While no profile has an edge to trade on (PROFILE=auto), and in a market that the evaluation
+    does not cover, entries become HOLD with the reason `no_edge`; SELL goes on closing positions,
+    under whichever profile they were opened.
     Waits until the closing candle may be there, then asks each market for it. Safe to repeat: what
     a model version decided on a candle is neither decided nor written again.
     """
@@ -155,6 +156,9 @@ class _Producer:
                 if (
                     known is not None
                     and known.traded == blank.traded
+                    and not (
+                        known.decision is Action.BUY and self.traded.withheld(profile.name, market)
+                    )
                     and not self._has_expired(known.model_confirmed_at)
                 ):
                     return known, False
@@ -230,8 +234,9 @@ class _Producer:
             sigma=sigma,
         )
         decision = ruling.decision
-        if self.traded.profile is None:
-            decision = withhold(decision, self.traded.why)
+        withheld = self.traded.withheld(signal.profile, signal.market)
+        if withheld:
+            decision = withhold(decision, withheld)
         decision = expire(
             decision,
             age_hours(signal.model_confirmed_at, self.clock.now()),

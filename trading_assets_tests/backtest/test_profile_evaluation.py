@@ -12,7 +12,8 @@ from trading_assets.backtest.profile_evaluation import choose_profile, evaluatio
 from trading_assets.clock import SteppedClock
 from trading_assets.exchange.model import Interval
 from trading_assets.models.retrain import Workshop
-from trading_assets.signals.choices import ChoiceReason, latest_choice
+from trading_assets.settings import ProfileName
+from trading_assets.signals.choices import ChoiceReason, latest_choice, traded_profile
 from trading_assets_tests.backtest.seesaw import (
     BTC,
     ETH,
@@ -98,6 +99,9 @@ def test_a_market_that_cannot_be_read_is_named_and_stops_no_other(shop: Workshop
     found = choose_profile(shop, candle_store(shop))
     assert found.choice.profile == "swing"
     assert found.choice.numbers[0].trades == HOURS // 24  # of ETH alone
+    assert found.choice.numbers[0].markets == (ETH,)
+    traded = traded_profile(shop.engine, shop.settings, shop.clock.now())
+    assert (traded.profile, traded.without) == (ProfileName.SWING, (BTC,))
     every_market = found.checks[0]
     assert (every_market.passed, every_market.blocking) == (False, False)
     assert "swing KRW-BTC: " in every_market.reason

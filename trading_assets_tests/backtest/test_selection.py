@@ -37,6 +37,7 @@ def evaluated(
     net = np.repeat([net_by_week[i] for i in weeks], 5).astype(np.float64)
     return ProfileEvaluation(
         profile=profile,
+        markets=("KRW-BTC", "KRW-ETH"),
         evaluated_at=evaluated_at,
         start=start,
         end=start + len(net_by_week) * WEEK,

@@ -7,7 +7,12 @@ from trading_assets.signals.choices import Choice, ChoiceReason, ProfileNumbers
 EVALUATED = datetime(2026, 1, 2, 2, 30, tzinfo=UTC)
 
 
-def numbers(profile: str = "swing", *, has_edge: bool = True) -> ProfileNumbers:
+EVERYWHERE = ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL")
+
+
+def numbers(
+    profile: str = "swing", *, has_edge: bool = True, markets: tuple[str, ...] = EVERYWHERE
+) -> ProfileNumbers:
     return ProfileNumbers(
         profile=profile,
         evaluated_at=EVALUATED,
@@ -23,11 +28,16 @@ def numbers(profile: str = "swing", *, has_edge: bool = True) -> ProfileNumbers:
         random_bp=-14.5,
         has_edge=has_edge,
         verdict=f"{profile} by the test",
+        markets=markets,
     )
 
 
 def chosen(
-    profile: str | None = "swing", at: datetime = EVALUATED, *, evaluated_at: datetime | None = None
+    profile: str | None = "swing",
+    at: datetime = EVALUATED,
+    *,
+    evaluated_at: datetime | None = None,
+    markets: tuple[str, ...] = EVERYWHERE,
 ) -> Choice:
     """`profile` chosen at `at` (None: none has an edge)."""
     return Choice(
@@ -37,5 +47,8 @@ def chosen(
         reason=ChoiceReason.NO_EDGE if profile is None else ChoiceReason.CHOSEN,
         detail="no profile has an edge" if profile is None else f"{profile} is the best",
         evaluated_at=None if profile is None else evaluated_at or at,
-        numbers=(numbers("scalp", has_edge=profile == "scalp"), numbers("swing")),
+        numbers=(
+            numbers("scalp", has_edge=profile == "scalp", markets=markets),
+            numbers("swing", markets=markets),
+        ),
     )

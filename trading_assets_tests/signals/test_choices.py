@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from trading_assets.database import connect, prepare, profile_choices, read
+from trading_assets.database import connect, prepare, profile_choices, read, write
 from trading_assets.settings import ProfileName, Settings, load_settings
 from trading_assets.signals.choices import (
     ChoiceReason,
@@ -97,6 +97,27 @@ def test_a_chosen_profile_that_is_no_longer_trained_is_not_traded(engine: Engine
     record_choice(engine, chosen("scalp"))
     traded = traded_profile(engine, auto(profiles=("swing",)), EVALUATED)
     assert traded == Traded(None, "scalp was chosen and is not in PROFILES any more")
+
+
+def test_a_market_that_the_evaluation_does_not_cover_is_not_entered(engine: Engine) -> None:
+    record_choice(engine, chosen("swing", markets=("KRW-BTC", "KRW-SOL")))
+    traded = traded_profile(engine, auto(markets="KRW-BTC,KRW-ETH"), EVALUATED)
+    assert traded == Traded(ProfileName.SWING, without=("KRW-ETH",))
+    assert traded.withheld("swing", "KRW-ETH") == ("the evaluation of swing does not cover KRW-ETH")
+    assert traded.withheld("swing", "KRW-BTC") == ""
+    assert traded.withheld("scalp", "KRW-ETH") == ""  # not traded anyway
+    pinned = traded_profile(engine, auto(profile="swing", markets="KRW-ETH"), EVALUATED)
+    assert pinned.withheld("swing", "KRW-ETH") == ""
+
+
+def test_a_choice_from_before_markets_were_written_covers_none(engine: Engine) -> None:
+    record_choice(engine, chosen("swing"))
+    with write(engine) as connection:
+        (row,) = connection.execute(sa.select(profile_choices.c.numbers)).scalars()
+        old = [{k: v for k, v in n.items() if k != "markets"} for n in row]
+        connection.execute(profile_choices.update().values(numbers=old))
+    traded = traded_profile(engine, auto(markets="KRW-BTC"), EVALUATED)
+    assert traded == Traded(ProfileName.SWING, without=("KRW-BTC",))
 
 
 def test_every_profile_is_due_until_one_is_traded(engine: Engine) -> None:

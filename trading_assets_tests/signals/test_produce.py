@@ -445,6 +445,19 @@ def test_a_lost_edge_takes_a_buy_back_within_the_candle(unpinned: Desk) -> None:
     assert unpinned.produce().inserted == ()  # asked again, said once
 
 
+def test_a_market_that_drops_out_of_the_evaluation_is_not_entered_from_then_on(
+    unpinned: Desk,
+) -> None:
+    record_choice(unpinned.engine, chosen("swing", NOW))
+    assert of(BTC, unpinned.produce().rows).decision is Action.BUY
+    unpinned.clock.advance(timedelta(minutes=20))
+    record_choice(unpinned.engine, chosen("swing", unpinned.clock.now(), markets=("KRW-ETH",)))
+    signal = of(BTC, unpinned.produce().inserted)
+    assert (signal.decision, signal.reason) == (Action.HOLD, Reason.NO_EDGE)
+    assert signal.detail.startswith("the evaluation of swing does not cover KRW-BTC; otherwise buy")
+    assert unpinned.produce().inserted == ()
+
+
 def test_positions_are_closed_by_sell_signals_whatever_is_traded(tmp_path: Path) -> None:
     made = desk(tmp_path, profile="auto")
     made.promote(BTC, model=replace_served(selling()))
