@@ -16,6 +16,8 @@ from trading_assets.backtest.documents import Number
 from trading_assets.backtest.statistics import FloatArray
 
 PARTITIONS = 16
+# A setting with fewer trades is not judged: a handful says nothing.
+LEAST_TRADES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def psr(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis_: flo
 def expected_best_sharpe(trials: float, spread: float) -> float:
     """The expected largest of `trials` Sharpe ratios whose true value is 0, sd `spread`.
 
-    trials: 1 or more, independent. With one there is nothing to choose from: 0.
+    trials: 1 or more, independent. With one there is nothing to choose from: 0, and so where the
+    approximation falls below that (settings so alike that they amount to 1.3 or less).
     Source: Bailey and Lopez de Prado (2014), Journal of Portfolio Management 40(5), 94-107, eq. 1.
     """
     if trials < 1:
@@ -86,7 +89,7 @@ def expected_best_sharpe(trials: float, spread: float) -> float:
         return 0.0
     first = float(norm.ppf(1 - 1 / trials))
     second = float(norm.ppf(1 - 1 / (trials * math.e)))
-    return spread * ((1 - np.euler_gamma) * first + np.euler_gamma * second)
+    return spread * max(0.0, float((1 - np.euler_gamma) * first + np.euler_gamma * second))
 
 
 def independent_trials(returns: FloatArray) -> float:

@@ -25,6 +25,7 @@ from trading_assets.backtest.documents import Number
 from trading_assets.backtest.engine import simulate
 from trading_assets.backtest.inputs import Simulation
 from trading_assets.backtest.overfitting import (
+    LEAST_TRADES,
     DeflatedSharpe,
     Overfitting,
     deflated_sharpe,
@@ -34,13 +35,17 @@ from trading_assets.backtest.overfitting import (
 from trading_assets.backtest.paths import account_rules, market_path
 from trading_assets.backtest.performance import sharpe_ratio
 from trading_assets.backtest.predictions import Predictions, PredictionStore
-from trading_assets.backtest.walk_forward import WalkForwardPlan, plan_of, walk_forward
+from trading_assets.backtest.walk_forward import (
+    WalkForwardPlan,
+    first_prediction,
+    plan_of,
+    walk_forward,
+)
 from trading_assets.candles.frame import FloatArray, from_us
 from trading_assets.candles.series import CandleSeries
 from trading_assets.errors import EnvironmentProblem, NotEnoughHistory
-from trading_assets.features.catalogue import WARM_UP
 from trading_assets.features.matrix import feature_matrix
-from trading_assets.features.sequences import SEQUENCE_LENGTH, Sequences, make_sequences
+from trading_assets.features.sequences import Sequences, make_sequences
 from trading_assets.models.profiles import costs
 from trading_assets.rules.exits import VolatilityExits
 from trading_assets.rules.profile import ModelShape, Profile
@@ -51,8 +56,6 @@ BARRIERS = tuple(Decimal(k) for k in ("0.5", "0.75", "1", "1.25", "1.5", "2"))
 CONFIDENCES = tuple(Decimal(p) for p in ("0", "0.35", "0.4", "0.45", "0.5", "0.55"))
 EV_COSTS = tuple(Decimal(n) for n in ("0", "0.5", "1", "1.5", "2"))
 HORIZONS = (0.5, 1.0, 1.5, 2.0)  # times the profile's own
-# A setting with fewer trades is not judged: a handful says nothing.
-LEAST_TRADES = 30
 LEAST_DAYS = 32  # the probability of overfitting needs 16 blocks of two
 WORTHLESS = -10.0  # the score of a setting that is not judged, a Sharpe ratio below all others
 
@@ -142,7 +145,8 @@ class Tuning:
     judged_from, judged_until: the inner unseen time that scored every trial; UTC. held_out_from:
     from here on nothing was read. trials: each setting once, the present one first. earlier: that
     were tried before this search and counted. best: index into `trials`. deflated: of the best one,
-    over this search's and earlier trials. overfitting: None with a single setting.
+    over this search's and earlier trials. overfitting: of choosing among the settings with enough
+    trades, None with fewer than two of them.
     """
 
     profile: str
@@ -206,11 +210,15 @@ def tune(
     return _tuning(bench, [*tried.values()], earlier)
 
 
+def horizons(profile: Profile) -> list[int]:
+    """How far a label may look, whole candles, minutes, ascending."""
+    own, step = Knobs.of(profile).horizon_minutes, profile.interval_minutes
+    return sorted({max(step, int(own * n) // step * step) for n in HORIZONS})
+
+
 def suggested(trial: Any, profile: Profile) -> Knobs:
     """The knobs that an Optuna `trial` chooses."""
     own = Knobs.of(profile)
-    step = profile.interval_minutes
-    horizons = sorted({max(step, int(own.horizon_minutes * n) // step * step) for n in HORIZONS})
     seen = [g.value for g in FeatureGroup if trial.suggest_categorical(f"see_{g.value}", [1, 0])]
     # A model has to see something: seeing nothing means to see everything.
     seen = seen or [g.value for g in FeatureGroup]
@@ -220,7 +228,7 @@ def suggested(trial: Any, profile: Profile) -> Knobs:
         return values[trial.suggest_int(name, 0, len(values) - 1)]
 
     return Knobs(
-        horizon_minutes=one_of("horizon", horizons),
+        horizon_minutes=one_of("horizon", horizons(profile)),
         barrier_k=None if own.barrier_k is None else one_of("barrier_k", BARRIERS),
         num_leaves=one_of("num_leaves", LEAVES),
         without=without,
@@ -266,16 +274,16 @@ class _Bench:
             refit=Cadence(2 * plan.refit.count, plan.refit.unit),
             recalibrate=plan.refit,
         )
-        longest = profile.horizon * max(HORIZONS)
-        first = max(_moment(s.open_time[0]) for s in known.values())
-        # By then every trial has rows enough for its first fold, whatever its labels look like.
-        ready = first + profile.interval * (WARM_UP + 2 * SEQUENCE_LENGTH) + plan.first_fit
-        moments = plan.refit.moments(ready + longest + timedelta(days=1), held_out_from)
-        until = held_out_from - longest
-        if not moments or until - moments[0] < timedelta(days=LEAST_DAYS):
-            raise _too_short(profile, held_out_from)
         sequences = {m: make_sequences(feature_matrix(s), s) for m, s in known.items()}
-        return cls(profile, settings, known, sequences, plan, moments[0], until, held_out_from)
+        until = held_out_from - profile.horizon * max(HORIZONS)
+        bench = cls(profile, settings, known, sequences, plan, until, until, held_out_from)
+        try:
+            begin = bench._all_predict_from()
+        except NotEnoughHistory as exc:
+            raise _too_short(profile, held_out_from) from exc
+        if until - begin < timedelta(days=LEAST_DAYS):
+            raise _too_short(profile, held_out_from)
+        return replace(bench, judged_from=begin)
 
     def judge(self, knobs: Knobs) -> tuple[Trial, FloatArray]:
         """One setting: what it earned, and the account's return on each day."""
@@ -295,20 +303,38 @@ class _Bench:
             returns,
         )
 
+    def _all_predict_from(self) -> datetime:
+        """When the last trial begins to predict, whatever its horizon, in the last market.
+
+        Rows are what a first model needs, and a break costs more of them than its own length.
+        Raises NotEnoughHistory.
+        """
+        own = Knobs.of(self.profile)
+        trials = [
+            replace(own, horizon_minutes=n).applied(self.profile) for n in horizons(self.profile)
+        ]
+        return max(
+            first_prediction(self._candidates(trial, market), self.plan)
+            for trial in trials
+            for market in self.series
+        )
+
+    def _candidates(self, profile: Profile, market: str) -> Candidates:
+        return Candidates.of(
+            market,
+            profile,
+            self.series[market],
+            self.sequences[market],
+            costs=costs(self.settings),
+            view=self.settings.sequence_view,
+        )
+
     def _predict(self, profile: Profile) -> list[Predictions]:
         made = []
         with tempfile.TemporaryDirectory() as folder:
             store = PredictionStore(Path(folder), "tuning")
-            for market, series in self.series.items():
-                candidates = Candidates.of(
-                    market,
-                    profile,
-                    series,
-                    self.sequences[market],
-                    costs=costs(self.settings),
-                    view=self.settings.sequence_view,
-                )
-                predictions, _ = walk_forward(candidates, self.plan, store)
+            for market in self.series:
+                predictions, _ = walk_forward(self._candidates(profile, market), self.plan, store)
                 made.append(predictions.between(self.judged_from, self.judged_until))
         return made
 
@@ -330,7 +356,8 @@ def _tuning(bench: _Bench, tried: Sequence[tuple[Trial, FloatArray]], earlier: i
     best = max(range(len(trials)), key=lambda i: (trials[i].score, -i))
     # Those of earlier searches are not here to say how alike they are: each counts as another.
     counted = independent_trials(returns) + earlier
-    varying = int((returns.std(axis=0) > 0).sum())
+    # Only between those that a search would choose from.
+    judged = returns[:, [trial.score != WORTHLESS for trial in trials]]
     return Tuning(
         profile=bench.profile.name,
         markets=tuple(bench.series),
@@ -342,7 +369,7 @@ def _tuning(bench: _Bench, tried: Sequence[tuple[Trial, FloatArray]], earlier: i
         earlier=earlier,
         best=best,
         deflated=deflated_sharpe(returns, best, counted),
-        overfitting=probability_of_overfitting(returns) if varying > 1 else None,
+        overfitting=probability_of_overfitting(judged) if judged.shape[1] > 1 else None,
     )
 
 

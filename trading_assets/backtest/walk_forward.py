@@ -166,6 +166,14 @@ def walk_forward(
     )
 
 
+def first_prediction(candidates: Candidates, plan: WalkForwardPlan) -> datetime:
+    """When the first model that `plan` makes of `candidates` begins to predict, aware UTC.
+
+    Raises NotEnoughHistory when there is none.
+    """
+    return _planned(candidates, plan)[0].start
+
+
 def _planned(candidates: Candidates, plan: WalkForwardPlan) -> tuple[_Planned, ...]:
     """The folds, oldest first: from each moment that has enough rows before it to the next one."""
     purge, open_time = _purge(candidates), candidates.open_time

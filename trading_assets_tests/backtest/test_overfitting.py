@@ -39,6 +39,9 @@ def test_the_expected_best_is_the_mean_maximum_of_so_many_normals(trials: int) -
 
 def test_one_trial_needs_no_deflation_and_none_is_refused() -> None:
     assert expected_best_sharpe(1, 0.5) == 0.0
+    # Settings that are almost one: the formula alone would make the best of them look better.
+    assert expected_best_sharpe(1.05, 0.5) == 0.0
+    assert expected_best_sharpe(1.5, 0.5) > 0.0
     with pytest.raises(ValueError, match="at least 1 trial"):
         expected_best_sharpe(0, 0.5)
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from trading_assets import cli
+from trading_assets.backtest.cadence import Cadence, CadenceUnit
+from trading_assets.backtest.candidates import Candidates
 from trading_assets.backtest.documents import from_json, to_json
 from trading_assets.backtest.tuning import (
     WORTHLESS,
@@ -19,14 +21,18 @@ from trading_assets.backtest.tuning import (
     Trial,
     Tuning,
     held_out,
+    horizons,
     suggested,
     tune,
 )
+from trading_assets.backtest.walk_forward import first_prediction, plan_of
 from trading_assets.candles.series import CandleSeries
 from trading_assets.commands.tune import report_lines
 from trading_assets.errors import NotEnoughHistory
 from trading_assets.exchange.model import Interval
-from trading_assets.models.profiles import profile
+from trading_assets.features.matrix import feature_matrix
+from trading_assets.features.sequences import make_sequences
+from trading_assets.models.profiles import costs, profile
 from trading_assets.settings import FeatureGroup, ProfileName, Settings, load_settings
 
 BTC = "KRW-BTC"
@@ -117,6 +123,37 @@ def test_trials_are_counted_into_the_doubt(settings: Settings) -> None:
     assert after_others.deflated.probability <= alone.deflated.probability
     assert [t.knobs for t in after_others.trials] == [t.knobs for t in alone.trials]
     assert len(alone.trials) == 3  # the present setting and two others
+
+
+def with_breaks(series: CandleSeries, days: range) -> CandleSeries:
+    """Without seven hours on each of these days."""
+    hours = np.arange(len(series))
+    missing = np.isin(hours // 24, list(days)) & (hours % 24 < 7)
+    columns = {f.name: getattr(series, f.name) for f in fields(series) if f.name != "interval"}
+    columns["segment"] = np.cumsum(np.diff(missing, prepend=False)) // 2
+    return replace(series, **{name: column[~missing] for name, column in columns.items()})
+
+
+def test_all_trials_are_judged_on_days_that_each_of_them_predicted() -> None:
+    """A break costs the rows whose labels reach into it, so a long label has its first model later
+    than a short one."""
+    settings = load_settings(VALUES | {"swing": SHORT | {"refit_every": "5d"}})
+    swing = profile(settings, ProfileName.SWING)
+    series = with_breaks(waves(), range(10, 72, 8))
+    found = searched(settings, series, trials=1)
+    plan = replace(plan_of(settings, swing), refit=Cadence(10, CadenceUnit.DAYS))
+    known = series.until(found.held_out_from)
+    sequences = make_sequences(feature_matrix(known), known)
+
+    def begins(minutes: int) -> datetime:
+        trial = replace(Knobs.of(swing), horizon_minutes=minutes).applied(swing)
+        candidates = Candidates.of(
+            BTC, trial, known, sequences, costs=costs(settings), view=settings.sequence_view
+        )
+        return first_prediction(candidates, plan)
+
+    first, *others = (begins(minutes) for minutes in horizons(swing))
+    assert found.judged_from == max(others) > first
 
 
 def test_too_little_history_is_one_sentence(settings: Settings) -> None:
