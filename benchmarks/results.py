@@ -14,7 +14,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
 import lightgbm
@@ -22,16 +21,24 @@ import numpy as np
 from inputs import synthetic
 from inputs.recordings import ROOT, SHARED, hourly, is_missing, world_of
 
-from trading_assets.backtest.assess import search_of
 from trading_assets.backtest.earlier import all_by_difference, without_barriers, without_limits
 from trading_assets.backtest.engine import simulate
 from trading_assets.backtest.inputs import AccountRules
 from trading_assets.backtest.paths import Signals, account_rules, signals_of
 from trading_assets.backtest.predictions import Predictions, PredictionStore
-from trading_assets.backtest.report import SYNTHETIC, Report, Search
-from trading_assets.backtest.report_text import interval_text, percent, report_text, signed, table
-from trading_assets.backtest.steps import Step, steps_table
+from trading_assets.backtest.report import SYNTHETIC, Report
+from trading_assets.backtest.report_text import (
+    interval_text,
+    overfitting_text,
+    percent,
+    report_text,
+    signed,
+    table,
+)
+from trading_assets.backtest.statistics import Interval as Estimate
+from trading_assets.backtest.steps import Step, change_text, net_change, steps_table
 from trading_assets.backtest.study import Prices, Study, judge, predict
+from trading_assets.backtest.thresholds import threshold_search
 from trading_assets.backtest.users_rule import hourly_proxy, minutes_table
 from trading_assets.candles.recorded import read_recordings, recording_path
 from trading_assets.candles.series import CandleSeries
@@ -97,13 +104,16 @@ def _parts(bench: Bench, cache: Path | None) -> Iterator[tuple[str, dict[str, by
     """Every section and the pictures that go with it, as soon as it is known."""
     swing = swing_study(bench.settings)
     predictions = predict(swing, bench.series, bench.settings, bench.store, start=START, end=END)
-    search = tried(bench, swing, predictions)
+    search = threshold_search(
+        predictions, bench.series, swing.traded, bench.rules, costs(bench.settings)
+    )
     report = judge(swing, predictions, bench.series, bench.settings, bench.prices, search=search)
     proxy = hourly_proxy(profile(bench.settings, ProfileName.SWING))
     proxied = predict(proxy, bench.series, bench.settings, bench.store, start=START, end=END)
     user = judge(proxy, proxied, bench.series, bench.settings, bench.prices)
     command = "python benchmarks/results.py" + (" --recorded-only" if cache is None else "")
-    yield head(bench, command, report, user), {}
+    late = late_change(bench, swing, predictions)
+    yield head(bench, command, report, user, late), {}
     yield f"## `swing`\n\n{report_text(report)}", {"results_swing_equity": equity_chart(report)}
     yield why_swing(bench, swing, predictions), {}
     yield f"## The user's rule as a 60-minute proxy\n\n{report_text(user)}", {}
@@ -123,7 +133,16 @@ def swing_study(settings: Settings) -> Study:
     )
 
 
-def head(bench: Bench, command: str, swing: Report, user: Report) -> str:
+def late_change(bench: Bench, study: Study, predictions: Sequence[Predictions]) -> Estimate:
+    """What entering an hour late adds to a trade, bp."""
+    paths = signals_of(predictions, bench.series, study.traded, costs(bench.settings)).paths
+    charges = costs(bench.settings)
+    at_once = simulate(paths, bench.rules, charges)
+    late = simulate(paths, bench.rules, charges, delay_candles=1)
+    return net_change(at_once.trades, late.trades, bench.settings.base_seed)
+
+
+def head(bench: Bench, command: str, swing: Report, user: Report, late: Estimate) -> str:
     """What was run, the two rules beside the earlier measurements, and what to think of it."""
     hours = {market: len(candles) for market, candles in bench.series.items()}
     rows = [
@@ -142,12 +161,12 @@ def head(bench: Bench, command: str, swing: Report, user: Report) -> str:
             "after costs; what each number means and what it does not prove is in "
             "[evaluation.md](evaluation.md). Brackets: 95 % by resampled weeks.",
             table(columns, rows),
-            reading(swing, user),
+            reading(swing, user, late),
         ]
     )
 
 
-def reading(swing: Report, user: Report) -> str:
+def reading(swing: Report, user: Report, late: Estimate) -> str:
     """The verdicts that follow from the numbers, whatever they are."""
     net, best = swing.measured.net_bp, swing.without_best
     lines = [
@@ -166,18 +185,19 @@ def reading(swing: Report, user: Report) -> str:
             f"entries {signed(swing.random.mean)} bp; {percent(swing.placebo.reached, 0)} and "
             f"{percent(swing.random.reached, 0)} of {swing.random.draws} tries reached `swing`: "
             + (
-                "the signals know something."
-                if max(swing.placebo.reached, swing.random.reached) <= 0.05
+                "the days of the signals are better than others."
+                if max(swing.placebo.p_value, swing.random.p_value) <= 0.05
                 else "that is what luck does."
             )
         )
+    lines.append(f"- An hour later against as traded: {change_text(late)}; {_of_late(late)}")
     if swing.search is not None:
         found = swing.search
         lines.append(
             f"- Deflated by {len(found.settings)} settings of this run, the probability of a real "
             f"Sharpe ratio above luck is {found.deflated.probability:.2f} (0.95 is the usual bar); "
             f"the probability that the best setting is overfitted is "
-            f"{found.overfitting.probability:.2f}. {EARLIER_TRIALS} configurations were tried "
+            f"{overfitting_text(found.overfitting)}. {EARLIER_TRIALS} configurations were tried "
             "before `swing` was chosen, on these same candles: that search is not undone by this "
             "one."
         )
@@ -191,6 +211,17 @@ def reading(swing: Report, user: Report) -> str:
         )
     )
     return "\n".join(lines)
+
+
+def _of_late(late: Estimate) -> str:
+    if late.low > 0:
+        return "later was better, which no rule here explains."
+    if late.high < 0:
+        return "the hour of the signal counts."
+    return (
+        "these weeks do not show that the hour of the signal counts, and are no reason to enter "
+        "late."
+    )
 
 
 def why_swing(bench: Bench, study: Study, predictions: Sequence[Predictions]) -> str:
@@ -264,25 +295,6 @@ def why_proxy(bench: Bench, study: Study, predictions: Sequence[Predictions]) ->
         f"Measured before: {EARLIER_PROXY}. An hour that reaches +2 % and -2 % counts as a loss "
         f"here, the stop being judged first.\n\n{bench.steps(steps)}"
     )
-
-
-def tried(bench: Bench, study: Study, predictions: Sequence[Predictions]) -> Search:
-    """The thresholds around the shipped ones, all simulated: what choosing among them is worth."""
-    found, shipped = {}, ""
-    for ev in ("0", "0.5", "1", "1.5", "2"):
-        for confidence in ("0", "0.4", "0.5"):
-            traded = replace(
-                study.traded, min_ev_costs=Decimal(ev), min_confidence=Decimal(confidence)
-            )
-            name = f"EV > {ev} costs, p_buy >= {confidence}"
-            if (traded.min_ev_costs, traded.min_confidence) == (
-                study.traded.min_ev_costs,
-                study.traded.min_confidence,
-            ):
-                shipped = name
-            paths = signals_of(predictions, bench.series, traded, costs(bench.settings)).paths
-            found[name] = simulate(paths, bench.rules, costs(bench.settings))
-    return search_of(found, shipped)
 
 
 def thirty_minutes(bench: Bench) -> str:

@@ -12,7 +12,11 @@ import numpy as np
 from trading_assets.backtest import measure as m
 from trading_assets.backtest.engine import simulate, trades_of_each
 from trading_assets.backtest.inputs import AccountRules, EntryAt, MarketPath, Simulation, Trades
-from trading_assets.backtest.overfitting import deflated_sharpe, probability_of_overfitting
+from trading_assets.backtest.overfitting import (
+    LEAST_TRADES,
+    deflated_sharpe,
+    probability_of_overfitting,
+)
 from trading_assets.backtest.paths import Signals
 from trading_assets.backtest.report import (
     CostVariant,
@@ -134,16 +138,18 @@ def search_of(
 ) -> Search:
     """What choosing `chosen` among several simulated settings does to its result.
 
-    trials: independent attempts when more were made than are given. All over the same days.
+    trials: independent attempts when more were made than are given. All over the same days, at
+    least 32.
     """
     names = tuple(simulations)
     returns = np.stack([m.account_days(s)[1] for s in simulations.values()], axis=1)
+    judged = returns[:, [len(s.trades) >= LEAST_TRADES for s in simulations.values()]]
     return Search(
         settings=names,
         net_bp=tuple(m.mean_net(s.trades.net_bp) for s in simulations.values()),
         chosen=chosen,
         deflated=deflated_sharpe(returns, names.index(chosen), trials),
-        overfitting=probability_of_overfitting(returns),
+        overfitting=probability_of_overfitting(judged) if judged.shape[1] > 1 else None,
     )
 
 

@@ -201,7 +201,7 @@ class Candidates:
 class Simulation:
     """What became of the account.
 
-    times: the closes of all candles, UTC, each once, oldest first; read-only. equity, exposure: KRW
+    times: the closes of all candles, UTC, each once, oldest first. equity, exposure: KRW
     at those times, after everything that happened there; positions at the bid. halts: when equity
     had fallen too far from its peak.
     """

@@ -57,13 +57,25 @@ def measure(simulation: Simulation, blocks: Blocks, seed: int) -> Measured:
         net_bp=mean_interval(at, trades.net_bp, blocks, seed),
         account_return=float(simulation.equity[-1] / simulation.starting_krw - 1),
         max_drawdown=max_drawdown(_from_start(simulation)),
-        mean_exposure=float((simulation.exposure / simulation.equity).mean()),
+        mean_exposure=mean_invested(simulation),
         sharpe=sharpe_interval(days, returns, blocks, seed),
         sortino=sortino_interval(days, returns, blocks, seed),
         ends=dict(sorted(Counter(TRADE_ENDS[r].value for r in trades.reason).items())),
         refusals={code.value: count for code, count in simulation.refusals.items() if count},
         halts=len(simulation.halts),
     )
+
+
+def mean_invested(simulation: Simulation) -> float:
+    """Mean share of the account in positions, at what was paid for them, over the time they were
+    held: marks at closes alone would miss what is bought at an open and sold at that close."""
+    trades, times = simulation.trades, simulation.times
+    if len(times) < 2:
+        return 0.0
+    before = np.searchsorted(times, trades.entry_time, side="right") - 1
+    equity = np.where(before < 0, simulation.starting_krw, simulation.equity[np.maximum(before, 0)])
+    held = (trades.exit_time - trades.entry_time) / (times[-1] - times[0])
+    return float((trades.funds_krw / equity * held).sum())
 
 
 def account_days(simulation: Simulation) -> tuple[TimeArray, FloatArray]:

@@ -7,18 +7,20 @@ where it is published (`reporting.profile_reports`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trading_assets.backtest.paths import account_rules
 from trading_assets.backtest.report import Report
 from trading_assets.backtest.study import Prices, Study, judge
+from trading_assets.backtest.thresholds import threshold_search
 from trading_assets.backtest.walked_forward import WalkedForward, walked_forward
 from trading_assets.candles.store import CandleStore
-from trading_assets.models.profiles import active_profiles
+from trading_assets.models.profiles import active_profiles, costs
 from trading_assets.models.retrain import Workshop
 from trading_assets.rules.check import CheckOutcome
 from trading_assets.rules.profile import Profile
 from trading_assets.settings import Settings
 from trading_assets.world import World, prices
 
-MOST_REACHED = 0.05
+MOST_BY_LUCK = 0.05
 WRONG_TIME, NEXT_OPEN = "better_than_at_the_wrong_time", "earns_at_the_next_open"
 CHECKS = (WRONG_TIME, NEXT_OPEN)
 
@@ -52,12 +54,16 @@ def report_of(settings: Settings, world: World, walked: WalkedForward) -> Report
     """The report on one profile in all its markets, of which there is at least one."""
     profile = walked.profile
     study = Study(profile, profile, settings.recipe, rule_of(profile))
+    search = threshold_search(
+        walked.predictions, walked.series, profile, account_rules(settings), costs(settings)
+    )
     return judge(
         study,
         walked.predictions,
         walked.series,
         settings,
         Prices(world.name, prices(settings)),
+        search=search,
     )
 
 
@@ -76,9 +82,10 @@ def rule_of(profile: Profile) -> str:
 def report_checks(reports: Sequence[Report]) -> tuple[CheckOutcome, ...]:
     """Whether a profit comes from knowing when, and whether it survives a later entry."""
     lucky = [
-        f"{r.subject.profile}: {r.placebo.reached:.0%} of the repetitions earned as much"
+        f"{r.subject.profile}: {r.placebo.reached:.0%} of the repetitions earned as much, so luck "
+        f"has a p of {r.placebo.p_value:.2f}"
         for r in reports
-        if r.placebo is not None and not r.placebo.reached <= MOST_REACHED
+        if r.placebo is not None and not r.placebo.p_value <= MOST_BY_LUCK
     ]
     late = [
         f"{r.subject.profile}: "
@@ -91,7 +98,7 @@ def report_checks(reports: Sequence[Report]) -> tuple[CheckOutcome, ...]:
         CheckOutcome(
             WRONG_TIME,
             passed=not lucky,
-            reason="; ".join(lucky) or f"{names}: at most {MOST_REACHED:.0%} earned as much",
+            reason="; ".join(lucky) or f"{names}: luck has a p of at most {MOST_BY_LUCK}",
             blocking=False,
         ),
         CheckOutcome(

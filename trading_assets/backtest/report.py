@@ -52,8 +52,9 @@ class Measured:
 
     Per trade in basis points (1e-4) of the funds: gross before slippage and fees, net after. A hit
     ends above 0 net. account_return, max_drawdown: ratios over the whole stretch. mean_exposure:
-    mean share of the equity that was invested. sharpe, sortino: of daily returns, 365 days a year.
-    ends: trades by how they ended. refusals: BUYs that the trader's rules stopped, by funnel code.
+    mean share of the equity that was paid for what was held. sharpe, sortino: of daily returns, 365
+    days a year. ends: trades by how they ended. refusals: BUYs that the trader's rules stopped, by
+    funnel code.
     """
 
     trades: int
@@ -106,11 +107,10 @@ class BestWeeks:
 
 @dataclass(frozen=True, slots=True)
 class Luck:
-    """What the same number of entries earns without knowing anything, over `draws` repetitions.
+    """What as many entries earn without knowing anything, over `draws` repetitions.
 
-    net_bp: of each repetition, per trade. trades: their mean number. reached: share of the
-    repetitions that earned as much per trade as the real one or more (a p value that can not be
-    below 1 / draws).
+    net_bp: of each repetition, per trade. trades: their mean number; the account refuses some.
+    reached: share of the repetitions that earned as much per trade as the real one or more.
     """
 
     net_bp: tuple[Number, ...]
@@ -120,6 +120,15 @@ class Luck:
     @property
     def draws(self) -> int:
         return len(self.net_bp)
+
+    @property
+    def p_value(self) -> float:
+        """How probable so good a result is without knowing anything: the real one counts as a draw.
+
+        Source: Davison and Hinkley (1997), Bootstrap Methods and their Application, eq. 4.11.
+        """
+        known = int(np.isfinite(self.net_bp).sum())
+        return (self.reached * known + 1) / (known + 1)
 
     @property
     def mean(self) -> float:
@@ -220,14 +229,15 @@ class Curve:
 class Search:
     """What choosing among several settings does to the result.
 
-    settings: names, in order. net_bp: of each. deflated, overfitting: of the best one.
+    settings: names, in order. net_bp: of each. deflated: of the chosen one. overfitting: of
+    choosing among those with enough trades, None with fewer than two.
     """
 
     settings: tuple[str, ...]
     net_bp: tuple[Number, ...]
     chosen: str
     deflated: DeflatedSharpe
-    overfitting: Overfitting
+    overfitting: Overfitting | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +297,8 @@ class Report:
                 }
         if self.search is not None:
             flat["deflated_sharpe"] = self.search.deflated.probability
-            flat["overfitting"] = self.search.overfitting.probability
+            if self.search.overfitting is not None:
+                flat["overfitting"] = self.search.overfitting.probability
         return {name: float(value) for name, value in flat.items() if np.isfinite(value)}
 
 

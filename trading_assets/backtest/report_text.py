@@ -6,6 +6,7 @@ Every table names its world and its prices. Not here: what the numbers mean (doc
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from trading_assets.backtest.overfitting import Overfitting
 from trading_assets.backtest.report import Luck, Measured, Report, SeedSpread
 from trading_assets.backtest.statistics import Interval
 
@@ -64,9 +65,13 @@ def doubts_table(report: Report) -> str:
                 f"{found.deflated.probability:.2f} after {len(found.settings)} settings "
                 f"({found.deflated.trials:.1f} independent)",
             ),
-            ("probability of backtest overfitting", f"{found.overfitting.probability:.2f}"),
+            ("probability of backtest overfitting", overfitting_text(found.overfitting)),
         ]
     return table(("doubt", "answer"), rows)
+
+
+def overfitting_text(found: Overfitting | None) -> str:
+    return "-" if found is None else f"{found.probability:.2f} ({found.settings} settings)"
 
 
 def skill_table(report: Report) -> str:
@@ -125,7 +130,7 @@ def luck_text(luck: Luck | None) -> str:
         return "-"
     return (
         f"mean {signed(luck.mean)}, sd {luck.sd:.0f}, max {signed(luck.largest)} "
-        f"({luck.draws} times, {percent(luck.reached, 0)} reached ours)"
+        f"({luck.draws} times, {luck.trades:.0f} trades, {percent(luck.reached, 0)} reached ours)"
     )
 
 

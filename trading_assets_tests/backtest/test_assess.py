@@ -108,11 +108,23 @@ def test_choosing_among_lucky_settings_is_found_out() -> None:
     best = max(settings, key=lambda name: m.mean_net(settings[name].trades.net_bp))
     lucky = search_of(settings, best)
     assert lucky.deflated.probability < 0.95
+    assert lucky.overfitting is not None
     assert lucky.overfitting.settings == 12
+    # What hardly trades is no choice: it would make the others look better in half of the splits.
+    with_idle = settings | {
+        f"idle {n}": simulate([without_signals(p) for p in planted(0)], RULES, COSTS)
+        for n in range(6)
+    }
+    idle = search_of(with_idle, best)
+    assert idle.overfitting == lucky.overfitting
+    assert idle.deflated.trials == lucky.deflated.trials
     settings["edge"] = simulate(planted(RISE_BP, 99), RULES, COSTS)
     real = search_of(settings, "edge")
     assert real.deflated.probability > 0.95
+    assert real.overfitting is not None
     assert real.overfitting.probability < 0.05
+    alone = search_of({"edge": settings["edge"]} | dict(list(with_idle.items())[12:]), "edge")
+    assert alone.overfitting is None
 
 
 def test_the_same_seed_gives_the_same_report(found: Report) -> None:

@@ -42,7 +42,8 @@ def test_an_account_of_three_trades() -> None:
     assert (found.net_bp.low, found.net_bp.high) == (10, 25)
     assert found.account_return == pytest.approx(0.0006)  # 6,000 of 10,000,000
     assert found.max_drawdown == pytest.approx(5e3 / 1.001e7)
-    assert found.mean_exposure == pytest.approx(0.05, rel=1e-3)
+    # A tenth of the account, three times for two hours, of the hours from the first mark on.
+    assert found.mean_exposure == pytest.approx(0.1 * 6 / (14 * 24 - 1), rel=1e-3)
     assert found.ends == {"stop_loss": 1, "take_profit": 1, "time_limit": 1}
     assert found.refusals == {"resting": 3}  # codes that never happened are left out
 

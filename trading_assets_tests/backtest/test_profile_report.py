@@ -33,7 +33,7 @@ def test_without_a_walk_forward_there_is_no_report(shop: Workshop) -> None:
     assert found.made == ()
     assert found.left_out == {"swing": dict.fromkeys((BTC, ETH), "not walked forward yet")}
     assert [check.reason for check in found.checks] == [
-        "nothing traded yet: at most 5% earned as much",
+        "nothing traded yet: luck has a p of at most 0.05",
         "nothing traded yet: above 0 bp a trade",
     ]
 
@@ -55,14 +55,17 @@ def test_buys_before_the_rise_are_reported_and_a_later_entry_is_found_out(shop: 
 
 def test_what_luck_earns_too_and_what_a_later_entry_loses_are_warnings() -> None:
     made = report()
-    luck = Luck(net_bp=(1.0, 2.0), trades=10.0, reached=0.05)
+    # The real one counts as a draw: of 41, as good as it were 2 (0.049), then 3 (0.073).
+    luck = Luck(net_bp=(1.0,) * 40, trades=10.0, reached=1 / 40)
     earns = replace(made.measured.net_bp, value=0.1)
     good = replace(made, placebo=luck, next_open=replace(made.next_open, net_bp=earns))
     assert all(check.passed for check in report_checks([good]))
-    lucky = replace(good, placebo=replace(luck, reached=0.075))
+    lucky = replace(good, placebo=replace(luck, reached=2 / 40))
     wrong_time, _ = report_checks([lucky])
     assert (wrong_time.passed, wrong_time.blocking) == (False, False)
-    assert wrong_time.reason == "swing: 8% of the repetitions earned as much"
+    assert wrong_time.reason == (
+        "swing: 5% of the repetitions earned as much, so luck has a p of 0.07"
+    )
     loses = replace(good.next_open, net_bp=replace(earns, value=0.0))
     _, late = report_checks([replace(good, next_open=loses)])
     assert not late.passed

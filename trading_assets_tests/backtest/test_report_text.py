@@ -30,7 +30,8 @@ def test_the_text_names_subject_variants_and_doubts() -> None:
     assert "| entry at the next open | 119 | 2.00 |" in text
     assert "| round trip 40 bp | 120 |" in text
     assert "| seeds alone, net bp a trade | mean +11, sd 2 (+9, +11, +13) |" in text
-    placebo = "mean -10, sd 3, max -8 (3 times, 0 % reached ours)"  # (-12 - 8) / 2, 4 / sqrt(2)
+    # Of -12 and -8: the mean, and 4 over the root of 2.
+    placebo = "mean -10, sd 3, max -8 (3 times, 100 trades, 0 % reached ours)"
     assert f"| same signals at the wrong time, net bp | {placebo} |" in text
     assert "| buy and hold, equal weights | 150.0 %, draw-down 40.0 % |" in text
     assert "| BUYs the trader's rules stopped | resting 3 |" in text

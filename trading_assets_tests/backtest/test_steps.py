@@ -1,34 +1,62 @@
 """A table that says which change made the difference, and whether it is more than noise."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 
+import numpy as np
+import pytest
+
+from trading_assets.backtest.engine import trades_of_each
 from trading_assets.backtest.paths import Signals
 from trading_assets.backtest.statistics import Interval
-from trading_assets.backtest.steps import Step, largest_change, steps_table
+from trading_assets.backtest.steps import (
+    Step,
+    change_text,
+    largest_change,
+    net_change,
+    steps_table,
+)
 from trading_assets_tests.backtest.planted import RULES, planted
 from trading_assets_tests.backtest.test_variants import COSTS
 
 
-def interval(value: float, half: float) -> Interval:
+def change(value: float, half: float) -> Interval:
     return Interval(value, value - half, value + half, blocks=100)
 
 
-def test_the_change_that_moves_most_is_named_and_held_against_the_noise() -> None:
-    nets = [interval(9, 20), interval(10, 20), interval(40, 24)]
-    said = largest_change(["as traded", "+ no rests", "+ another view"], nets)
-    # 10 to 40 is 30; half the narrower interval is 20.
-    assert said == (
-        "The largest change is 'another view': +10 to +40 bp, more than half the width of an "
-        "interval (20 bp)."
+def test_the_change_that_moves_most_is_named_and_held_against_its_noise() -> None:
+    names = ["as traded", "+ no rests", "+ another view"]
+    assert largest_change(names, [change(1, 20), change(30, 20)]) == (
+        "The largest change is 'another view': +30 [+10, +50] bp a trade in the same weeks, more "
+        "than their noise."
     )
-    smaller = largest_change(["as traded", "+ no rests"], [interval(9, 20), interval(-11, 30)])
-    assert "+9 to -11 bp, within half the width of an interval (20 bp)" in smaller
+    assert largest_change(names, [change(-20, 30), change(1, 1)]) == (
+        "The largest change is 'no rests': -20 [-50, +10] bp a trade in the same weeks, no more "
+        "than their noise."
+    )
+    assert "'another view': -20" in largest_change(names, [change(1, 1), change(-20, 5)])
 
 
 def test_changes_below_one_basis_point_are_called_none() -> None:
-    said = largest_change(["a", "+ b"], [interval(-16, 2), interval(-15.1, 2)])
-    assert said == "None of these changes moves the net by 1 bp a trade."
+    none = "None of these changes moves the net by 1 bp a trade."
+    assert largest_change(["a", "+ b"], [change(0.9, 0.1)]) == none
+    assert largest_change(["a", "+ b"], [change(float("nan"), 1)]) == none
+
+
+def test_what_every_trade_earns_more_is_no_noise() -> None:
+    """However much the trades of both scatter: they are the same trades."""
+    (account,) = trades_of_each([planted(200)], RULES, COSTS)
+    better = replace(account, net_bp=account.net_bp + 15)
+    found = net_change(account, better, seed=1)
+    assert (found.value, found.low, found.high) == pytest.approx((15, 15, 15))
+    assert change_text(found).endswith("more than their noise")
+    assert change_text(net_change(account, account, seed=1)).endswith("no more than their noise")
+
+
+def test_against_nothing_there_is_no_change() -> None:
+    (account,) = trades_of_each([planted(30)], RULES, COSTS)
+    none = replace(account, **{f.name: getattr(account, f.name)[:0] for f in fields(account)})
+    assert np.isnan(net_change(account, none, seed=1).value)
 
 
 def test_each_step_is_simulated_with_its_own_signals_and_rules() -> None:
