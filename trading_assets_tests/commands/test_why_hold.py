@@ -42,7 +42,7 @@ HEALTHY = {
     "threshold": "OK    threshold p_buy 0%, EV 1 x costs: 0.4 BUY a day expected",
     "rule": "OK    rule      the last signal says: BTC ev_too_low, ETH ev_too_low",
     "blocked": "",
-    "signals": "OK    signals   21 h and never a BUY; within the 5 % bound of 80 h, 0.40 BUY a day "
+    "signals": "OK    signals   21 h and never a BUY; within the 5 % bound of 80 h, 0.4 BUY a day "
     "expected",
     "trades": "OK    trades    no BUY waits for a trade",
     "verdict": "normal: none in 21 h happens in 71 % of windows (0.4 BUY a day expected)",
