@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from trading_assets.clock import Clock
+from trading_assets.errors import ExchangeUnavailable
 from trading_assets.exchange.rate_limit import RateLimiter
 from trading_assets.exchange.refusals import Answer
 from trading_assets.settings import Settings
@@ -45,11 +46,27 @@ class Limits:
     limiters: dict[Group, RateLimiter]
 
     def acquire(self, group: Group) -> None:
-        """Return when a request of `group` may be sent. Raises IpBlocked while a block lasts."""
-        self.limiters[group].acquire()
+        """Return when a request of `group` may be sent.
+
+        Raises IpBlocked while a block lasts, ExchangeUnavailable when what all processes share of
+        the limits cannot be read or written: nothing was sent, and a later try may work.
+        """
+        try:
+            self.limiters[group].acquire()
+        except OSError as exc:
+            raise ExchangeUnavailable(f"the request limits cannot be kept: {exc}") from exc
 
     def heed(self, group: Group, answer: Answer) -> None:
-        """Keep what `answer` says about the limits, for every process."""
+        """Keep what `answer` says about the limits, for every process.
+
+        Raises ExchangeUnavailable when it cannot be kept.
+        """
+        try:
+            self._keep(group, answer)
+        except OSError as exc:
+            raise ExchangeUnavailable(f"the request limits cannot be kept: {exc}") from exc
+
+    def _keep(self, group: Group, answer: Answer) -> None:
         if answer.nothing_left:
             self.limiters[group].pause_until_next_second()
         if answer.status == 418:

@@ -38,12 +38,15 @@ class Booked:
 
 
 def mark_sent(engine: Engine, lease: Lease, identifier: str, now: datetime) -> Intent:
-    """Before every POST: the first, and each of the same identifier while it is UNKNOWN."""
+    """Before every POST: the first, and each of the same identifier while it is UNKNOWN.
+
+    Each may be the one that is taken and shown late, so an order counts as lost from the last.
+    """
     with pen(engine, lease, now) as write:
         before = write.intent(identifier)
         after = replace(before, sends=before.sends + 1, sent_at=before.sent_at or now)
         if before.state is IntentState.UNKNOWN:
-            return write.save_intent(before, after, "sent again")
+            return write.save_intent(before, replace(after, unknown_since=now), "sent again")
         check_order_change(identifier, before.state, IntentState.SENT)
         return write.save_intent(before, replace(after, state=IntentState.SENT), "sent")
 
@@ -90,7 +93,7 @@ def mark_burnt(
 
     The caller has just seen that it is in none of the exchange's lists. outside: of the account
     now, see `books.outside`. Raises LedgerError: `lost_after` has not passed since it became
-    UNKNOWN, or the account is not as it was before it.
+    UNKNOWN or was sent again, or the account is not as it was before it.
     """
     with pen(engine, lease, now) as write:
         before = write.intent(identifier)

@@ -133,11 +133,12 @@ def enter(
             with floor.step("halt"):
                 halts.halt(floor.engine, reason="peak_loss", detail=decided.detail, now=floor.now())
         return decided
+    decided_at = floor.now()
     refusal = _tested(floor, decided)
     if refusal is not None:
         desk.drop(decided.identifier, refusal)
     else:
-        until = min(candidate.expires_at, floor.now() + _ENTRY_PATIENCE)
+        until = min(candidate.expires_at, decided_at + _ENTRY_PATIENCE)
         desk.settle(decided.identifier, resend_until=until)
     return finish_entry(floor, lease, decided.position_id, refusal or "the entry bought nothing")
 

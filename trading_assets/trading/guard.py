@@ -116,7 +116,12 @@ class Guard:
             return None
         self._looked_at = now
         self._check_stream(position.market, sees)
-        return self._reason_of_books(position, now)
+        try:
+            return self._reason_of_books(position, now)
+        except SQLAlchemyError as exc:
+            # The barriers need no database: a guard that ended here would leave its stop-loss.
+            self.floor.tell(f"{position.market}: the books could not be read, {exc}")
+            return None
 
     def _check_stream(self, market: str, sees: bool) -> None:
         """A thread of the stream that died says nothing. While the other one brings prices the
@@ -148,13 +153,19 @@ class Guard:
     def _is_old(self, price: Price, now: datetime) -> bool:
         old = price.age(now) > seconds(self.floor.knobs.max_price_age_seconds)
         if old and not self._told_old:
-            self.floor.alert(
-                Severity.WARNING,
-                "price_old",
-                f"price-old-{price.quote.market}-{now:%Y-%m-%dT%H:%M}",
+            told = (
                 f"{price.quote.market}: the price is {price.age(now).total_seconds():.0f} s old, "
-                "its stop-loss cannot be judged",
+                "its stop-loss cannot be judged"
             )
+            try:
+                self.floor.alert(
+                    Severity.WARNING,
+                    "price_old",
+                    f"price-old-{price.quote.market}-{now:%Y-%m-%dT%H:%M}",
+                    told,
+                )
+            except SQLAlchemyError as exc:
+                self.floor.tell(f"{told}; the alert could not be written, {exc}")
         self._told_old = old
         return old
 
@@ -330,11 +341,13 @@ class Guard:
         self.floor.aside(lambda: self._look(position, price))
 
     def _look(self, position: Position, price: Price | None) -> None:
-        """Reconcile, mark the equity and judge the peak, compare the clocks."""
+        """Mark the equity and judge the peak, reconcile, compare the clocks."""
         try:
+            # First, and whatever asking comes to: the loss from the peak must halt without answers.
+            with self._told(position):
+                self._mark(position, price)
             with self._told(position):
                 self._ask(position)
-                self._mark(position, price)
                 self._check_skew(position.market, self.floor.now())
                 self._blind_since = None
         except LeaseLost:
@@ -355,7 +368,7 @@ class Guard:
             alert_refused_key(self.floor, exc)
         except NO_NEWS as exc:
             self._note_no_news(position, exc)
-        except (TradingAssetsError, SQLAlchemyError) as exc:
+        except Exception as exc:  # noqa: BLE001  # the edge of a thread: it becomes an alert
             # The guard goes on without its look; a person has to know that it is blind there.
             self.floor.alert(
                 Severity.CRITICAL,

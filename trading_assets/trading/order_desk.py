@@ -127,6 +127,8 @@ class OrderDesk:
         if intent.state is IntentState.INTENDED:
             if not self._may_send(resend_until):
                 return self.drop(intent.identifier, "its time was over before it was sent")
+            if self._is_halted(intent):
+                return self.drop(intent.identifier, "a halt began before it was sent")
             return self._send(intent)
         try:
             if intent.state is IntentState.OPEN:
@@ -200,7 +202,8 @@ class OrderDesk:
         found = self._find(intent)
         if found is not None:
             return self._book(found)
-        if intent.identifier not in self._used_up and self._may_send(resend_until):
+        may_send = self._may_send(resend_until) and not self._is_halted(intent)
+        if intent.identifier not in self._used_up and may_send:
             return self._send(intent)
         return self._burnt_if_lost(intent)
 
@@ -328,6 +331,13 @@ class OrderDesk:
 
     def _may_send(self, until: datetime | None) -> bool:
         return until is None or self._floor.now() < until
+
+    def _is_halted(self, intent: Intent) -> bool:
+        """Whether a halt forbids to send this order: an entry that was decided before it began."""
+        if intent.leg is not Leg.ENTRY:
+            return False
+        with read(self._floor.engine) as connection:
+            return halts.active_halt(connection) is not None
 
     def _note_trouble(self, intent: Intent, trouble: TradingAssetsError) -> None:
         self._troubles += 1

@@ -33,6 +33,7 @@ _SMALLEST_FLOW = Decimal(1)  # KRW; the exchange may round what it shows
 # How far the account may lag behind its orders, which is not documented: a difference is real when
 # it is still there after so many seconds.
 _LAG_SECONDS = Decimal(2)
+_LOOKS_FOR_STEADY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,12 @@ def reconcile(floor: Floor, holder: str, *, own: Lease | None = None) -> Reconci
 def _compare(floor: Floor, holder: str) -> tuple[AccountView, Decimal]:
     """The account beside the ledger, what it lacks recorded, and the flow that was (KRW)."""
     account = view_account(floor)
+    for _ in range(_LOOKS_FOR_STEADY):
+        if account.steady:
+            break
+        # Another trade wrote meanwhile, so whether coins are missing could not be said.
+        floor.pause(floor.knobs.order_poll_seconds)
+        account = view_account(floor)
     if account.missing is not None:
         floor.pause(_LAG_SECONDS)
         account = view_account(floor)

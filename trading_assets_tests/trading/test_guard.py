@@ -453,8 +453,34 @@ def test_a_look_that_outlasts_the_lease_marks_nothing_and_is_no_alert(held: Held
     with pytest.raises(AssertionError, match="still held"):
         held.hold((0, "1000"), (1, "1000"))
     with read(held.engine) as connection:
-        assert books.last_mark(connection) is None
+        mark = books.last_mark(connection)
+    # Marked before it asked, under its own lease; nothing afterwards.
+    assert mark is not None
+    assert mark.at < held.exchange.clock.now() - EIGHT_SECONDS
     assert held.alert_kinds() == []
+
+
+def test_the_loss_from_the_peak_halts_although_the_account_cannot_be_asked(held: Held) -> None:
+    books.declare_capital(held.engine, Decimal(100_000), now=NOW, detail="test")
+    held.floor = fake_floor(held.engine, held.exchange, held.prices, max_peak_loss="0.001")
+    held.exchange.reading = BadData("order a7 has ord_type 'iceberg'")
+
+    def readable(wait: int) -> None:
+        if wait == 1:
+            held.exchange.reading = None  # or the fake exchange could not tell of the exit
+
+    held.prices.on_wait = readable
+    assert held.hold((0, "981"), (1, "981")).exit_reason is OrderReason.HALT
+
+
+def test_a_failure_of_the_look_that_nobody_foresaw_is_an_alert(held: Held) -> None:
+    def full(step: str) -> None:
+        if step == "before ask what the market takes":
+            raise OSError("no space left")
+
+    object.__setattr__(held.floor, "on_step", full)
+    assert held.hold((0, "1000"), (1, "980")).exit_reason is OrderReason.STOP_LOSS
+    assert "look_failed" in held.alert_kinds()
 
 
 def test_a_guard_whose_stream_died_ends_so_that_another_takes_over(held: Held) -> None:

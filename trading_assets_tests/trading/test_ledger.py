@@ -459,9 +459,10 @@ def test_an_unknown_order_may_be_sent_again_under_its_name(books_engine: Engine)
     assert (again.state, again.sends) == (IntentState.UNKNOWN, 2)
     assert again.request == unknown.request
     still = booking.mark_unknown(
-        books_engine, lease, unknown.identifier, now=NOW + MINUTE, detail="timeout"
+        books_engine, lease, unknown.identifier, now=NOW + 2 * MINUTE, detail="timeout"
     )
-    assert still.unknown_since == NOW
+    # The last sending may be the one that was taken and is shown late: it is lost from then on.
+    assert still.unknown_since == NOW + MINUTE
 
 
 def test_a_refusal_of_a_resent_order_proves_nothing(books_engine: Engine) -> None:

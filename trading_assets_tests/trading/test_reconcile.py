@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from trading_assets.database import alerts, read
 from trading_assets.exchange.model import Balance, Order, OrderRequest, OrderType, Side
 from trading_assets.trading import booking, books, leases, records
+from trading_assets.trading.account import view_account
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.reconcile import entries_stopped_by, open_books, reconcile
@@ -267,12 +268,31 @@ def test_two_readings_with_a_booking_in_between_are_not_settled(
     balances = exchange.balances
 
     def booked_meanwhile() -> object:
+        exchange.balances = balances  # type: ignore[method-assign]  # once
         told = balances()
         hold_ten(floor, exchange, lease)
         return told
 
     exchange.balances = booked_meanwhile  # type: ignore[assignment,method-assign]
-    account = reconcile(floor, "me").account
+    account = view_account(floor)
     assert not account.settled
     assert account.missing is None
     assert account.outside_krw != 1_000_000
+
+
+def test_an_unsteady_look_is_repeated_so_that_missing_coins_are_seen(
+    floor: Floor, exchange: FakeExchange, lease: Lease
+) -> None:
+    balances = exchange.balances
+
+    def booked_meanwhile() -> object:
+        exchange.balances = balances  # type: ignore[method-assign]  # once
+        told = balances()
+        hold_ten(floor, exchange, lease)
+        exchange.totals = {"KRW": Decimal(990_000)}  # the ten coins are gone
+        return told
+
+    exchange.balances = booked_meanwhile  # type: ignore[assignment,method-assign]
+    account = reconcile(floor, "me").account
+    assert account.steady
+    assert account.missing is not None
