@@ -43,8 +43,8 @@ from trading_assets.candles.series import CandleSeries
 from trading_assets.exchange.model import Interval
 from trading_assets.models.labels import (
     Labels,
-    ceil_to,
-    floor_to,
+    ceil_to_grid,
+    floor_to_grid,
     make_labels,
     round_trip_costs,
     tick_sizes,
@@ -253,16 +253,15 @@ def five_minutes(candles: int) -> CandleSeries:
 
 def frame_with_barriers(series: CandleSeries, scalp: Profile) -> pd.DataFrame:
     close = series.close
-    tick = tick_sizes(close)
     ratio = 0.02  # of both barriers
     return pd.DataFrame(
         {
             **{name: getattr(series, name) for name in ("open", "high", "low", "close")},
-            "cost": round_trip_costs(COSTS, close, tick),
-            "stop": ceil_to(close * (1 - ratio), tick),
-            "take": floor_to(close * (1 + ratio), tick),
-            "short_stop": floor_to(close * (1 + ratio), tick),
-            "short_take": ceil_to(close * (1 - ratio), tick),
+            "cost": round_trip_costs(COSTS, close, tick_sizes(close)),
+            "stop": ceil_to_grid(close * (1 - ratio)),
+            "take": floor_to_grid(close * (1 + ratio)),
+            "short_stop": floor_to_grid(close * (1 + ratio)),
+            "short_take": ceil_to_grid(close * (1 - ratio)),
         }
     )
 

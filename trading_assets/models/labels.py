@@ -5,9 +5,9 @@ The long trade of row t enters at the close C of candle t and is judged on candl
 (or at the open, if the candle opens beyond it), at the take, or at the close of candle t+h.
 
 Its *mirror image* is that same trade in prices reflected at C (x -> 2 C - x): it sells at C first,
-stops at C (1 + stop_loss), takes at C (1 - take_profit), both rounded towards C, and is judged by
-the high first and the low second. Both pay one round-trip cost; `long_net` and `short_net` are
-what is left of C.
+stops at C (1 + stop_loss), takes at C (1 - take_profit), both rounded towards C, each to the tick
+grid of its own price band, and is judged by the high first and the low second. Both pay one
+round-trip cost; `long_net` and `short_net` are what is left of C.
 
 NET_OUTCOME: BUY if the long trade ends above 0, SELL if its mirror image does, else HOLD.
 TRIPLE_BARRIER: BUY if the long trade ends at the take, SELL at the stop, HOLD at the time limit.
@@ -113,16 +113,16 @@ def make_labels(series: CandleSeries, profile: Profile, costs: Costs, sigma: Flo
 
     long_exit, long_reason = _exits(
         entry,
-        stop=ceil_to(entry * (1 - stop_loss), tick),
-        take=floor_to(entry * (1 + take_profit), tick),
+        stop=ceil_to_grid(entry * (1 - stop_loss)),
+        take=floor_to_grid(entry * (1 + take_profit)),
         series=series,
         h=h,
         mirrored=False,
     )
     short_exit, _ = _exits(
         entry,
-        stop=floor_to(entry * (1 + stop_loss), tick),
-        take=ceil_to(entry * (1 - take_profit), tick),
+        stop=floor_to_grid(entry * (1 + stop_loss)),
+        take=ceil_to_grid(entry * (1 - take_profit)),
         series=series,
         h=h,
         mirrored=True,
@@ -156,14 +156,16 @@ def round_trip_costs(costs: Costs, price: FloatArray, tick: FloatArray) -> Float
     return np.asarray(2 * (float(costs.fee_rate) + slippage))
 
 
-def ceil_to(price: FloatArray, tick: FloatArray) -> FloatArray:
-    """The lowest multiple of `tick` that is not below `price`, (n,)."""
+def ceil_to_grid(price: FloatArray) -> FloatArray:
+    """`price_units.ceil_to_tick` of each price, (n,) KRW; NaN stays NaN."""
+    tick = tick_sizes(price)
     ticks = price / tick
     return _prices(np.where(_is_whole(ticks), np.rint(ticks), np.ceil(ticks)), tick)
 
 
-def floor_to(price: FloatArray, tick: FloatArray) -> FloatArray:
-    """The highest multiple of `tick` that is not above `price`, (n,)."""
+def floor_to_grid(price: FloatArray) -> FloatArray:
+    """`price_units.floor_to_tick` of each price, (n,) KRW; NaN stays NaN."""
+    tick = tick_sizes(price)
     ticks = price / tick
     return _prices(np.where(_is_whole(ticks), np.rint(ticks), np.floor(ticks)), tick)
 

@@ -5,14 +5,14 @@ each with its funnel code. Not here: where the values come from, writing the out
 (`trading.ledger`), and the decision that made the signal (`decision`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Context, Decimal, localcontext
 
 from trading_assets.rules.costs import Costs
 from trading_assets.rules.decision import Action
-from trading_assets.rules.exits import ExitTerms
+from trading_assets.rules.exits import ExitTerms, TickAt
 from trading_assets.rules.funnel import FunnelCode, Refusal
 from trading_assets.rules.limits import (
     EquityMark,
@@ -22,9 +22,6 @@ from trading_assets.rules.limits import (
     limit_refusal,
 )
 from trading_assets.rules.sizing import Funds, Size, SizeRules, size_entry
-
-# The tick size at a price: the market's own in its present band, the table's in the others.
-TickAt = Callable[[Decimal], Decimal]
 
 _WIDE = Context(prec=60)
 

@@ -4,10 +4,14 @@ Pure values in, values out. Labels, backtest and trader all use these, so they m
 Entry, sizes and limits have files of their own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
+
+# The tick size at a price: the market's own in its present band, the table's in the others.
+TickAt = Callable[[Decimal], Decimal]
 
 
 class ExitReason(StrEnum):
@@ -86,16 +90,18 @@ Exits = FixedExits | VolatilityExits
 
 
 def exit_plan(
-    terms: ExitTerms, average_price: Decimal, tick_size: Decimal, entered_at: datetime
+    terms: ExitTerms, average_price: Decimal, tick_at: TickAt, entered_at: datetime
 ) -> ExitPlan:
     """The barriers as prices, from the average fill price.
 
-    The stop is rounded up and the take down to the tick grid: a barrier never lies further away
-    than the terms say.
+    The stop is rounded up and the take down, each to the tick grid of its own price band: a
+    barrier never lies further away than the terms say, and less than one such tick nearer.
     """
+    stop = average_price * (1 - terms.stop_loss)
+    take = average_price * (1 + terms.take_profit)
     return ExitPlan(
-        stop_price=_on_grid(average_price * (1 - terms.stop_loss), tick_size, ROUND_CEILING),
-        take_price=_on_grid(average_price * (1 + terms.take_profit), tick_size, ROUND_FLOOR),
+        stop_price=_on_grid(stop, tick_at(stop), ROUND_CEILING),
+        take_price=_on_grid(take, tick_at(take), ROUND_FLOOR),
         deadline=entered_at + terms.timeout,
     )
 

@@ -28,8 +28,8 @@ from trading_assets.exchange.api import Price, PriceSource, PriceStream
 from trading_assets.exchange.model import Instrument, MarketRules
 from trading_assets.rules.costs import Costs
 from trading_assets.rules.decision import Action
-from trading_assets.rules.entry import Candidate, Entry, MarketView, TickAt, decide_entry
-from trading_assets.rules.exits import ExitTerms, exit_plan
+from trading_assets.rules.entry import Candidate, Entry, MarketView, decide_entry
+from trading_assets.rules.exits import ExitTerms, TickAt, exit_plan
 from trading_assets.rules.funnel import FunnelCode, Refusal
 from trading_assets.settings import ProfileName, Settings, TradingMode
 from trading_assets.trading import halts, ledger, records
@@ -161,7 +161,7 @@ def arm(floor: Floor, lease: Lease, position: Position) -> Position:
     terms = ExitTerms(
         position.stop_loss, position.take_profit, timedelta(seconds=position.timeout_seconds)
     )
-    plan = exit_plan(terms, average, price_units.tick_size(average), opened)
+    plan = exit_plan(terms, average, price_units.tick_size, opened)
     with floor.step("arm the position"):
         armed = ledger.arm(floor.engine, lease, position.id, plan, floor.now())
     floor.tell(

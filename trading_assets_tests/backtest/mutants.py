@@ -104,8 +104,10 @@ MUTANTS = (
         "elif close >= plan.deadline:",
         "elif close >= plan.deadline and not self._sells(m, bar):",
     ),
-    _in_rules("stop rounded down", "exits", "tick_size, ROUND_CEILING)", "tick_size, ROUND_FLOOR)"),
-    _in_rules("take rounded up", "exits", "tick_size, ROUND_FLOOR)", "tick_size, ROUND_CEILING)"),
+    _in_rules("stop rounded down", "exits", "(stop), ROUND_CEILING)", "(stop), ROUND_FLOOR)"),
+    _in_rules("take rounded up", "exits", "(take), ROUND_FLOOR)", "(take), ROUND_CEILING)"),
+    _in_rules("stop on the entry's grid", "exits", "tick_at(stop)", "tick_at(average_price)"),
+    _in_rules("take on the entry's grid", "exits", "tick_at(take)", "tick_at(average_price)"),
     _in_rules(
         "timeout a microsecond longer",
         "exits",

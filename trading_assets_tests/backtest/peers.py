@@ -22,7 +22,7 @@ from trading_assets.backtest.inputs import AccountRules, EntryAt, MarketPath, Si
 from trading_assets.candles.series import CandleSeries
 from trading_assets.exchange.model import Interval
 from trading_assets.exchange.price_units import tick_size
-from trading_assets.models.labels import floor_to, tick_sizes
+from trading_assets.models.labels import floor_to_grid
 from trading_assets.rules.costs import Costs
 from trading_assets.rules.exits import ExitTerms, exit_plan
 from trading_assets.rules.limits import Limits
@@ -87,7 +87,7 @@ def _random_path(  # noqa: PLR0917  what a walk is made of
     opened = np.concatenate([close[:1], close[:-1]]) * np.exp(rng.normal(0, 0.002, n))
     high = np.maximum(opened, close) * np.exp(np.abs(rng.normal(0, 0.003, n)))
     low = np.minimum(opened, close) * np.exp(-np.abs(rng.normal(0, 0.003, n)))
-    o, h, lo, c = (floor_to(p, tick_sizes(p)) for p in (opened, high, low, close))
+    o, h, lo, c = (floor_to_grid(p) for p in (opened, high, low, close))
     start = np.datetime64("2022-01-01", "us")
     series = CandleSeries(
         interval=Interval.M60,
@@ -152,7 +152,7 @@ def barriers(path: MarketPath, entry: EntryAt = EntryAt.CLOSE) -> tuple[np.ndarr
             Decimal(repr(float(path.take_profit[row]))),
             path.timeout,
         )
-        plan = exit_plan(terms, ask, tick_size(ask), path.series.open_time[row].item())
+        plan = exit_plan(terms, ask, tick_size, path.series.open_time[row].item())
         stop[row], take[row] = float(plan.stop_price), float(plan.take_price)
     return stop, take
 

@@ -310,7 +310,7 @@ class SlowAccount:
             level=level,
             price=ask,
             volume=entry.size.volume,
-            plan=exit_plan(_terms(m.path, said), ask, tick_size(ask), at),
+            plan=exit_plan(_terms(m.path, said), ask, tick_size, at),
             p_buy=float(m.path.p_buy[said]),
             share=entry.size.share,
         )

@@ -26,7 +26,7 @@ from trading_assets.backtest.inputs import (
 from trading_assets.candles.frame import from_us
 from trading_assets.candles.series import CandleSeries
 from trading_assets.exchange.model import Interval
-from trading_assets.models.labels import floor_to, tick_sizes
+from trading_assets.models.labels import floor_to_grid
 from trading_assets.rules.costs import Costs
 from trading_assets.rules.funnel import FunnelCode
 from trading_assets.rules.limits import Limits
@@ -163,8 +163,7 @@ def _series(
 
 
 def _on_grid(prices: np.ndarray) -> np.ndarray:
-    tick = tick_sizes(prices)
-    return np.maximum(floor_to(prices, tick), 1e-8)
+    return np.maximum(floor_to_grid(prices), 1e-8)
 
 
 _entries = st.sampled_from(list(EntryAt))

@@ -217,11 +217,10 @@ def test_the_tick_table_equals_price_units(prices: list[Decimal]) -> None:
 )
 def test_rounding_to_ticks_equals_decimal_rounding(tick: Decimal, count: int, factor: str) -> None:
     price = tick * count
-    exact = price * Decimal(factor) / tick
-    down, up = exact.to_integral_value("ROUND_FLOOR"), exact.to_integral_value("ROUND_CEILING")
-    value, grid = np.array([float(price) * float(factor)]), np.array([float(tick)])
-    assert module.floor_to(value, grid)[0] == float(down * tick)
-    assert module.ceil_to(value, grid)[0] == float(up * tick)
+    exact = price * Decimal(factor)
+    value = np.array([float(price) * float(factor)])
+    assert module.floor_to_grid(value)[0] == float(price_units.floor_to_tick(exact))
+    assert module.ceil_to_grid(value)[0] == float(price_units.ceil_to_tick(exact))
 
 
 Path = list[tuple[float, float, float, float]]
@@ -230,8 +229,10 @@ Path = list[tuple[float, float, float, float]]
 @st.composite
 def walks(draw: st.DrawFn) -> Path:
     """Candles on the price grid around a start in any band, with gaps between them now and then."""
-    price = Decimal(draw(st.sampled_from(["150700000", "520000", "99900", "3105", "1500", "850"])))
-    price = draw(st.sampled_from([price, Decimal("12.3"), Decimal("0.305")]))
+    price = Decimal(
+        draw(st.sampled_from(["150700000", "520000", "99900", "3105", "1500", "850", "101"]))
+    )
+    price = draw(st.sampled_from([price, Decimal("99.9"), Decimal("0.305")]))
     tick = price_units.tick_size(price)
     scale = draw(st.sampled_from([1, 3, 8]))
     step = max(1, int(price / tick / 400)) * scale
@@ -254,7 +255,14 @@ def outcome(
     terms = chosen.exits.terms(Decimal(repr(sigma)), cost)
     step = series.interval.duration
     opened_at = datetime(2025, 1, 1, tzinfo=UTC) + (t + 1) * step
-    plan = exit_plan(terms, price, tick, opened_at)
+    plan = exit_plan(terms, price, price_units.tick_size, opened_at)
+    if mirrored:
+        # The barriers lie on the real prices' grid, beyond a band's edge another than here.
+        plan = replace(
+            plan,
+            stop_price=2 * price - price_units.floor_to_tick(price * (1 + terms.stop_loss)),
+            take_price=2 * price - price_units.ceil_to_tick(price * (1 - terms.take_profit)),
+        )
     for j in range(t + 1, t + 1 + chosen.horizon_candles):
         o, h, low, c = (
             Decimal(repr(float(v[j]))) for v in (series.open, series.high, series.low, series.close)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trading_assets.exchange.price_units import floor_to_tick, tick_size
 from trading_assets.rules.exits import (
     ExitPlan,
     ExitReason,
@@ -75,13 +76,13 @@ def test_volatility_exits_refuse_a_volatility_that_is_none(sigma: str) -> None:
 def test_barriers_are_rounded_towards_the_entry_price() -> None:
     terms = ExitTerms(Decimal("0.02"), Decimal("0.02"), HALF_HOUR)
     # 100,050 x 0.98 = 98,049 -> up to 98,050; 100,050 x 1.02 = 102,051 -> down to 102,050
-    plan = exit_plan(terms, Decimal(100050), Decimal(50), ENTERED)
+    plan = exit_plan(terms, Decimal(100050), lambda _: Decimal(50), ENTERED)
     assert plan == ExitPlan(Decimal(98050), Decimal(102050), ENTERED + HALF_HOUR)
 
 
 def test_barriers_on_the_grid_stay_where_they_are() -> None:
     terms = ExitTerms(Decimal("0.02"), Decimal("0.02"), HALF_HOUR)
-    plan = exit_plan(terms, Decimal(100000), Decimal(100), ENTERED)
+    plan = exit_plan(terms, Decimal(100000), lambda _: Decimal(100), ENTERED)
     assert (plan.stop_price, plan.take_price) == (Decimal(98000), Decimal(102000))
 
 
@@ -112,8 +113,42 @@ def test_each_barrier_fires_exactly_at_its_boundary(
 def test_a_barrier_never_lies_further_away_than_the_terms_say(
     price: Decimal, ratio: Decimal, tick: Decimal
 ) -> None:
-    plan = exit_plan(ExitTerms(ratio, ratio, HALF_HOUR), price, tick, ENTERED)
+    plan = exit_plan(ExitTerms(ratio, ratio, HALF_HOUR), price, lambda _: tick, ENTERED)
     assert price * (1 - ratio) <= plan.stop_price < price * (1 - ratio) + tick
     assert price * (1 + ratio) - tick < plan.take_price <= price * (1 + ratio)
     assert plan.stop_price % tick == 0
     assert plan.take_price % tick == 0
+
+
+@given(
+    price=st.one_of(
+        st.decimals(min_value="0.01", max_value="2", places=4),
+        st.decimals(min_value=90, max_value=120, places=1),
+        st.decimals(min_value=900_000, max_value=1_100_000, places=0),
+    ),
+    ratio=st.decimals(min_value="0.001", max_value="0.5", places=4),
+)
+def test_each_barrier_lies_on_the_grid_of_its_own_band(price: Decimal, ratio: Decimal) -> None:
+    plan = exit_plan(ExitTerms(ratio, ratio, HALF_HOUR), price, tick_size, ENTERED)
+    stop, take = price * (1 - ratio), price * (1 + ratio)
+    assert stop <= plan.stop_price < stop + tick_size(stop)
+    assert take - tick_size(take) < plan.take_price <= take
+    assert plan.stop_price == floor_to_tick(plan.stop_price)
+    assert plan.take_price == floor_to_tick(plan.take_price)
+
+
+@pytest.mark.parametrize(
+    ("average", "stop", "take"),
+    [
+        ("101.5", "99.5", "103"),  # 99.47 up by 0.1 (by the entry's tick of 1: 100), 103.53 down
+        ("99.9", "98", "101"),  # 97.902 up by 0.1, 101.898 down by 1 (by the entry's tick: 101.8)
+        ("1010000", "990000", "1030000"),  # 989,800 up by 500, 1,030,200 down by 1,000
+        ("1015000", "995000", "1035000"),  # 994,700 up by 500, 1,035,300 down by 1,000
+        ("1015700", "995500", "1036000"),  # 995,386 up by 500 (by 1,000: 996,000), 1,036,014 down
+        ("0.1001", "0.0981", "0.102"),  # 0.098098 up by 0.0001 (by 0.001: 0.099), 0.102102 down
+    ],
+)
+def test_barriers_beside_a_band_s_edge(average: str, stop: str, take: str) -> None:
+    terms = ExitTerms(Decimal("0.02"), Decimal("0.02"), HALF_HOUR)
+    plan = exit_plan(terms, Decimal(average), tick_size, ENTERED)
+    assert (plan.stop_price, plan.take_price) == (Decimal(stop), Decimal(take))

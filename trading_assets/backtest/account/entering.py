@@ -81,9 +81,11 @@ def fill(position: Record, signal: Record, rules: Record, ask: float, units: flo
     position.p_buy = signal.p_buy
     position.share = rules.size_share[size_step(signal.p_buy, rules)]
     position.deadline = position.entry_time + position.timeout
-    tick = tick_at(ask, rules, position.band)
-    position.stop_price = price_of(whole_at_least(ask * (1 - signal.stop_loss) / tick), tick)
-    position.take_price = price_of(whole_at_most(ask * (1 + signal.take_profit) / tick), tick)
+    stop, take = ask * (1 - signal.stop_loss), ask * (1 + signal.take_profit)
+    stop_tick = tick_at(stop, rules, position.band)
+    take_tick = tick_at(take, rules, position.band)
+    position.stop_price = price_of(whole_at_least(stop / stop_tick), stop_tick)
+    position.take_price = price_of(whole_at_most(take / take_tick), take_tick)
 
 
 @compiled
