@@ -35,10 +35,11 @@ _LOCK_TIMEOUT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Seconds since the Unix epoch. granted: the newest last."""
+    """Seconds since the Unix epoch. granted: the newest last. blocked_at: when a 418 told it."""
 
     granted: tuple[float, ...] = ()
     paused_until: float = 0.0
+    blocked_at: float = 0.0
     blocked_until: float = 0.0
     blocked_reason: str = ""
 
@@ -105,9 +106,12 @@ class RateLimiter:
         The longest of several is kept: another answer may not say how long it lasts.
         """
         with self._held():
-            state, until = self._read(), self._now() + seconds
+            state, now = self._read(), self._now()
+            until = now + seconds
             if until > state.blocked_until:
-                self._write(replace(state, blocked_until=until, blocked_reason=reason))
+                self._write(
+                    replace(state, blocked_at=now, blocked_until=until, blocked_reason=reason)
+                )
 
     def _try(self) -> float:
         """Take a slot and return 0, or the seconds until one may be free."""
@@ -142,6 +146,13 @@ class RateLimiter:
         return _Held(self._lock)
 
     def _read(self) -> _State:
+        stored = self._stored()
+        state = _as_of(stored, self._now())
+        if state != stored:
+            self._write(state)
+        return state
+
+    def _stored(self) -> _State:
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
             return _state(found)
@@ -187,6 +198,7 @@ def _state(found: Mapping[str, object]) -> _State:
     return _State(
         granted=tuple(sorted(_seconds(t) for t in granted)),
         paused_until=_seconds(found["paused_until"]),
+        blocked_at=_seconds(found.get("blocked_at", 0.0)),
         blocked_until=_seconds(found["blocked_until"]),
         blocked_reason=str(found["blocked_reason"]),
     )
@@ -196,6 +208,18 @@ def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"a time must be a number, was {value!r}")
     return float(value)
+
+
+def _as_of(state: _State, now: float) -> _State:
+    """`state` with a block that was told in the future counted from now, as long as it was told.
+
+    The clock was set back since: by the old one the block would last for all those hours more, and
+    no exit could be sent.
+    """
+    if state.blocked_at <= now:
+        return state
+    left = max(state.blocked_until - state.blocked_at, 0.0)
+    return replace(state, blocked_at=now, blocked_until=now + left)
 
 
 def _believable(paused_until: float, now: float) -> float:

@@ -22,7 +22,6 @@ from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import (
     IntentState,
     Leg,
-    OrderReason,
     PositionState,
     check_order_change,
 )
@@ -230,12 +229,11 @@ def _moved(
             bought_funds=EXACT.add(held.bought_funds, funds),
         )
         return bought if held.state is PositionState.OPEN else _opened(write, bought)
-    stopped = held.exit_reason is OrderReason.STOP_LOSS
     sold = replace(
         held,
         sold_volume=EXACT.add(held.sold_volume, volume),
         sold_funds=EXACT.add(held.sold_funds, funds),
-        exit_reason=OrderReason.STOP_LOSS if stopped else before.reason,
+        exit_reason=held.left_by(before.reason),
     )
     if sold.held_volume < 0:
         raise LedgerMismatch(

@@ -56,7 +56,7 @@ _BELOW_BID = Decimal("0.03")
 class Guard:
     """Holds the position of a market for the holder of its lease.
 
-    tested: whether the exchange has checked an order of this run already. rules: what the market
+    tested: whether the exchange has judged an order of this run already. rules: what the market
     takes, None until it was asked. outside: of the account, from the last settled look; what proves
     an exit lost.
     """
@@ -89,7 +89,7 @@ class Guard:
             if reason is not None:
                 position = self.leave(position, reason)
                 continue
-            self._look_around(position, price)
+            self._look_around(position)
             number = 0 if price is None else price.number
             self.prices.wait_for_next(position.market, number, self._wait_seconds(position))
         with self._told(position):
@@ -176,16 +176,20 @@ class Guard:
     # --- leaving --------------------------------------------------------------------------------
 
     def leave(self, position: Position, reason: OrderReason) -> Position:
-        """`position`, sold, or closed as dust. Never gives up. Raises LeaseLost."""
+        """`position`, sold, or closed as dust. Never gives up, and looks at the account and the
+        orders every minute all the same. Raises LeaseLost."""
+        self.tested = True  # by the order itself
         pauses = Pauses(self.floor)
         limit: Decimal | None = None
         volume: Decimal | None = None
         tries = 0
         while position.state is PositionState.OPEN:
             self.heart.check()
-            closed = self._closed_as_dust(position)
+            closed = self._closed_as_dust(position, reason)
             if closed is not None:
                 return closed
+            if tries:
+                self._look_around(position)
             if tries >= _ALERT_AFTER and not self._would_be_taken(position, limit, volume):
                 limit = self._limit(position.market) if limit is None else None
                 volume = self._left_of(position)
@@ -225,7 +229,7 @@ class Guard:
                 volume=volume,
                 outside=self._outside(position),
             )
-        return self.desk.settle(intent.identifier)
+        return self.desk.settle(intent.identifier, meanwhile=lambda: self._look_around(position))
 
     def _left_of(self, position: Position) -> Decimal | None:
         """What the account has left of a position that a person has sold or bound a part of; None
@@ -248,7 +252,7 @@ class Guard:
         with read(self.floor.engine) as connection:
             return baseline(connection, position.id)
 
-    def _closed_as_dust(self, position: Position) -> Position | None:
+    def _closed_as_dust(self, position: Position, reason: OrderReason) -> Position | None:
         """`position` closed because its rest is worth less than can be sold, else None."""
         price = self.prices.latest(position.market)
         if price is None or self._is_old(price, self.floor.now()):
@@ -263,6 +267,7 @@ class Guard:
                     self.floor.engine,
                     self.lease,
                     position.id,
+                    reason,
                     bid=bid,
                     min_notional=least,
                     now=self.floor.now(),
@@ -330,7 +335,7 @@ class Guard:
 
     # --- every minute ---------------------------------------------------------------------------
 
-    def _look_around(self, position: Position, price: Price | None) -> None:
+    def _look_around(self, position: Position) -> None:
         """Once a minute and first at the start, aside: a slow answer must not hold up a stop."""
         now = self.floor.now()
         every = seconds(self.floor.knobs.reconcile_seconds)
@@ -338,6 +343,7 @@ class Guard:
             return
         self._reconciled_at = now
         self._looking = True
+        price = self.prices.latest(position.market)
         self.floor.aside(lambda: self._look(position, price))
 
     def _look(self, position: Position, price: Price | None) -> None:
@@ -403,8 +409,10 @@ class Guard:
             self.outside = account.outside(position.market)
 
     def _test_an_exit(self, position: Position) -> None:
-        """A run that took over learns so that its exit will be refused before it is needed."""
-        self.tested = True
+        """A run that took over learns so that its exit will be refused before it is needed.
+
+        Without an answer it is asked again at the next look.
+        """
         try:
             self._test(position, None)
         except (BadRequest, CredentialsRefused) as exc:
@@ -414,6 +422,11 @@ class Guard:
                 f"exit-test-{position.id}",
                 f"{position.market}: the exchange would refuse to sell what is held: {exc}",
             )
+        except NO_NEWS as exc:
+            told = f"its exit could not be tested, {type(exc).__name__}: {exc}"
+            self.floor.tell(f"{position.market}: {told}")
+            return
+        self.tested = True
 
     def _mark(self, position: Position, price: Price | None) -> None:
         bids = {} if price is None else {position.market: price.quote.bid}

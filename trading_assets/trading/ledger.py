@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from sqlalchemy.engine import Connection, Engine
 
+from trading_assets.alerts import Severity, write_alert
 from trading_assets.errors import LedgerError
 from trading_assets.rules.entry import Candidate, Entry
 from trading_assets.rules.exits import ExitPlan
@@ -195,6 +196,7 @@ def close_as_dust(
     engine: Engine,
     lease: Lease,
     position: str,
+    reason: OrderReason,
     *,
     bid: Decimal,
     min_notional: Decimal,
@@ -202,8 +204,9 @@ def close_as_dust(
 ) -> Position:
     """Close a position whose rest is worth less than the exchange lets us sell (KRW at the bid).
 
-    The rest goes to the dust list. Raises LedgerError: it can be sold, or an order is live.
-    IllegalStateChange: the position is not open.
+    reason: why it was to be left; the limits count what was left at its stop as a stop, sold or
+    not. The rest goes to the dust list, with an alert. Raises LedgerError: it can be sold, or an
+    order is live. IllegalStateChange: the position is not open.
     """
     with pen(engine, lease, now) as write:
         held = write.position(position)
@@ -219,6 +222,17 @@ def close_as_dust(
             state=PositionState.CLOSED,
             dust_volume=held.held_volume,
             closed_at=now,
+            exit_reason=held.left_by(reason),
+        )
+        write_alert(
+            write.connection,
+            severity=Severity.WARNING,
+            kind="dust_left",
+            dedupe_key=f"dust-left-{position}-{now:%Y-%m-%dT%H:%M:%S}",
+            message=f"{held.market}: {held.held_volume:f} coins worth {worth:,.0f} KRW are left of "
+            f"a position that was to be sold ({reason}): the exchange takes nothing below "
+            f"{min_notional:,f} KRW. They stay in the account, and the bot no longer sells them.",
+            now=now,
         )
         return write.save_position(held, closed)
 

@@ -46,6 +46,10 @@ _OTHERS_SETTLE_IN = 3  # times what an order needs to be lost
 _CLOCKS_APART = timedelta(minutes=10)  # what the exchange's clock may differ from ours, at most
 
 
+def _nothing() -> None:
+    """Nothing is done while an order is awaited."""
+
+
 class Pauses:
     """Waits that double from the polling interval to its longest; `reset` begins anew."""
 
@@ -77,12 +81,19 @@ class OrderDesk:
 
     # --- bringing an order to its end -----------------------------------------------------------
 
-    def settle(self, identifier: str, *, resend_until: datetime | None = None) -> Intent:
+    def settle(
+        self,
+        identifier: str,
+        *,
+        resend_until: datetime | None = None,
+        meanwhile: Callable[[], None] = _nothing,
+    ) -> Intent:
         """The order of `identifier`, ended: sent if it was not yet, looked up, booked.
 
         Never gives up: while the exchange tells nothing it waits longer and alerts. resend_until:
-        an entry is not sent (again) after it; None for exits, which are sent at once. Raises
-        LeaseLost, and LedgerMismatch after having stopped entries.
+        an entry is not sent (again) after it; None for exits, which are sent at once. meanwhile:
+        done after each wait, whose length may be hours in all. Raises LeaseLost, and
+        LedgerMismatch after having stopped entries.
         """
         intent = self._inherited(self._read(identifier))
         self._differs = None
@@ -96,6 +107,7 @@ class OrderDesk:
             # News are followed up at once: a fill is one poll away, a lost answer one resending.
             if intent.state is before.state:
                 pauses.pause()
+                meanwhile()
             else:
                 pauses.reset()
         self._troubles = 0

@@ -134,6 +134,11 @@ class Position:
             return Decimal(0)
         return EXACT.multiply(self.held_volume, price)
 
+    def left_by(self, reason: OrderReason) -> OrderReason:
+        """What counts as its exit after one more step for `reason`: a stop stays a stop."""
+        stopped = self.exit_reason is OrderReason.STOP_LOSS
+        return OrderReason.STOP_LOSS if stopped else reason
+
     @property
     def plan(self) -> ExitPlan | None:
         """The barriers, None until the entry has ended and the position is armed."""

@@ -120,6 +120,48 @@ def test_a_clock_that_was_set_back_does_not_stop_the_requests(tmp_path: Path) ->
     assert clock.now() == START
 
 
+def test_a_block_lasts_as_long_as_it_was_told_although_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    ahead = SteppedClock(START + timedelta(days=1))
+    _limiter(tmp_path, ahead).block(60.0, "Blocked for 60 seconds.")
+    clock = SteppedClock(START)
+    limiter = _limiter(tmp_path, clock)
+    with pytest.raises(IpBlocked, match="until about 2026-03-02T12:01:00"):
+        limiter.acquire()
+    clock.advance(timedelta(seconds=59))
+    with pytest.raises(IpBlocked, match="until about 2026-03-02T12:01:00"):
+        _limiter(tmp_path, clock).acquire()
+    clock.advance(timedelta(seconds=1))
+    limiter.acquire()
+
+
+def test_a_block_that_was_told_before_the_clock_was_set_back_gives_way_to_a_longer_one(
+    tmp_path: Path,
+) -> None:
+    _limiter(tmp_path, SteppedClock(START + timedelta(days=1))).block(60.0, "old")
+    clock = SteppedClock(START)
+    limiter = _limiter(tmp_path, clock)
+    limiter.block(120.0, "new")
+    clock.advance(timedelta(seconds=119))
+    with pytest.raises(IpBlocked, match="418: new"):
+        limiter.acquire()
+    clock.advance(timedelta(seconds=1))
+    limiter.acquire()
+
+
+def test_a_block_that_an_earlier_version_wrote_down_holds(tmp_path: Path) -> None:
+    clock = SteppedClock(START)
+    limiter = _limiter(tmp_path, clock)
+    limiter.block(60.0, "Blocked for 60 seconds.")
+    path = tmp_path / "candle.json"
+    stored = json.loads(path.read_text())
+    del stored["blocked_at"]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(IpBlocked, match="Blocked for 60 seconds"):
+        limiter.acquire()
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"granted": 3}', '{"granted": [true], "paused_until": 0}']
 )

@@ -660,6 +660,21 @@ def test_a_418_blocks_the_account_for_the_stated_time_in_every_client_but_not_th
         assert len(server.requests) == 3
 
 
+def test_limits_that_cannot_be_kept_are_an_exchange_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A full disk: nothing is sent, and an exit that meets it tries again."""
+
+    def full(_self: Path, *_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with account(in_turn(told([]))) as (client, server, _):
+        monkeypatch.setattr(Path, "write_text", full)
+        with pytest.raises(ExchangeUnavailable, match=r"limits cannot be kept.*No space left"):
+            client.balances()
+        assert server.requests == []
+
+
 # --- where it goes, and secrets -------------------------------------------------------------
 
 

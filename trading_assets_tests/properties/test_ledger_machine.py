@@ -322,6 +322,7 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.engine,
                     lease,
                     position.id,
+                    OrderReason.TIME_LIMIT,
                     bid=Decimal(1000),
                     min_notional=Decimal(5000),
                     now=self.now,

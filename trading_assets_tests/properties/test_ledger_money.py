@@ -14,7 +14,7 @@ from trading_assets.trading import booking, books, ledger, records
 from trading_assets.trading.books import Outside
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.records import Intent
-from trading_assets.trading.states import PositionState
+from trading_assets.trading.states import OrderReason, PositionState
 from trading_assets_tests.trading.ledger_world import (
     NOW,
     check_books,
@@ -97,6 +97,7 @@ def test_every_won_and_every_coin_is_where_the_fills_put_it(
             engine,
             lease,
             intent.position_id,
+            OrderReason.TIME_LIMIT,
             bid=UNIT,
             min_notional=Decimal(10**9),
             now=NOW,

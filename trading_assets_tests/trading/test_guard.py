@@ -313,6 +313,16 @@ def test_a_rest_below_the_minimum_is_closed_as_dust(held: Held) -> None:
     assert len(held.exchange.posts) == 1
 
 
+def test_a_position_that_falls_below_the_minimum_at_its_stop_counts_as_a_stop(held: Held) -> None:
+    """10 coins at 499 are 4,990 KRW: nothing is ordered, and the stop counts all the same."""
+    closed = held.hold((0, "499"))
+    assert closed.exit_reason is OrderReason.STOP_LOSS
+    assert held.exchange.posts == []
+    assert held.alert_kinds() == ["dust_left"]
+    with read(held.engine) as connection:
+        assert [e.was_stop for e in records.past_exits(connection, NOW)] == [True]
+
+
 @pytest.mark.parametrize(("there", "rest"), [("6.123456789", "3.87654322"), ("9.5", "0.5")])
 def test_of_a_position_that_a_person_sold_a_part_of_the_rest_is_sold(
     held: Held, there: str, rest: str
@@ -531,6 +541,88 @@ def test_a_clock_that_is_apart_alerts(held: Held) -> None:
     with pytest.raises(AssertionError, match="still held"):
         held.hold((0, "1000"), (1, "1000"))
     assert held.alert_kinds() == ["clock_skew"]
+
+
+def test_an_exit_test_without_an_answer_is_tried_again_at_the_next_look(held: Held) -> None:
+    held.exchange.test_error = ExchangeUnavailable("down")
+
+    def answered(wait: int) -> None:
+        if wait == 2:
+            held.exchange.test_error = UnderMinimum("small", "under_min_total_ask")
+
+    held.prices.on_wait = answered
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold(*[(60, "1000")] * 4)
+    assert len(held.exchange.tests) == 2 + 1
+    assert held.alert_kinds() == ["exit_refused_in_test"]
+
+
+def test_the_rest_of_a_look_does_not_wait_for_the_exit_test(held: Held) -> None:
+    held.exchange.test_error = ExchangeUnavailable("down")
+    steps: list[str] = []
+    object.__setattr__(held.floor, "on_step", steps.append)
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold((0, "1000"), (1, "1000"))
+    assert "after read the account" in steps
+
+
+def test_an_exit_that_goes_on_for_hours_looks_at_the_account_every_minute(held: Held) -> None:
+    """A maintenance of an hour: the equity is marked, a halt is seen by others, strays are told."""
+    held.exchange.outcomes = [(False, ExchangeMaintenance("market_offline"))] * 3
+    held.exchange.test_error = ExchangeMaintenance("market_offline")
+    steps: list[str] = []
+    object.__setattr__(held.floor, "on_step", steps.append)
+    sleep = held.exchange.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if held.exchange.clock.now() - NOW > timedelta(hours=1):
+            held.exchange.test_error = None
+
+    held.exchange.clock.sleep = slept  # type: ignore[method-assign]
+    assert held.hold((0, "980")).exit_reason is OrderReason.STOP_LOSS
+    assert 55 <= steps.count("after write the equity mark") <= 62
+    assert 55 <= steps.count("after read the lists of orders") <= 62
+
+
+def test_an_exit_whose_order_stays_unclear_looks_at_the_account_every_minute(held: Held) -> None:
+    """It is not shown, and the coins are not there: the order is neither found nor lost."""
+    held.exchange.visible_after = timedelta(minutes=30)
+    held.exchange.outcomes = [(True, ExchangeUnavailable("502"))]
+    steps: list[str] = []
+    object.__setattr__(held.floor, "on_step", steps.append)
+    sleep = held.exchange.clock.sleep
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        # As its heart does, which does not beat here.
+        leases.renew(held.engine, held.lease, now=held.floor.now(), duration=timedelta(minutes=1))
+
+    held.exchange.clock.sleep = slept  # type: ignore[method-assign]
+    assert held.hold((0, "980")).exit_reason is OrderReason.STOP_LOSS
+    assert 25 <= steps.count("after write the equity mark") <= 33
+    assert len(held.exchange.made) == 1
+
+
+def test_an_exit_that_comes_off_at_once_looks_at_nothing_else(held: Held) -> None:
+    steps: list[str] = []
+    object.__setattr__(held.floor, "on_step", steps.append)
+    held.hold((0, "980"))
+    assert "before read the lists of orders" not in steps
+    assert held.exchange.tests == []
+
+
+def test_a_guard_whose_books_cannot_be_read_still_sells_at_its_stop(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_connection: object) -> None:
+        raise sa.exc.OperationalError("SELECT halts", {}, OSError("disk I/O error"))
+
+    monkeypatch.setattr("trading_assets.trading.guard.halts.active_halt", broken)
+    told: list[str] = []
+    object.__setattr__(held.floor, "tell", told.append)
+    assert held.hold((0, "1000"), (1, "980")).exit_reason is OrderReason.STOP_LOSS
+    assert any("the books could not be read" in sentence for sentence in told)
 
 
 def test_a_run_that_took_over_has_its_exit_tested_without_selling(held: Held) -> None:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from trading_assets.database import orders, positions, read, write
+from trading_assets.database import alerts, orders, positions, read, write
 from trading_assets.errors import (
     IllegalStateChange,
     LeaseLost,
@@ -21,6 +21,8 @@ from trading_assets.rules.funnel import FunnelCode, Refusal
 from trading_assets.rules.limits import PastExit
 from trading_assets.trading import booking, books, funnel, halts, leases, ledger, records
 from trading_assets.trading.books import Books, Outside
+from trading_assets.trading.leases import Lease
+from trading_assets.trading.records import Position
 from trading_assets.trading.states import IntentState, Leg, OrderReason, PositionState
 from trading_assets_tests.trading.ledger_world import (
     EIGHT_SECONDS,
@@ -573,6 +575,43 @@ def test_a_position_is_armed_once(books_engine: Engine) -> None:
     assert position_now(books_engine, position.id).plan == PLAN
 
 
+def dusted(engine: Engine, lease: Lease, position: str, reason: OrderReason) -> Position:
+    """The position, closed as dust at a bid of 1,000 KRW."""
+    least = Decimal(5000)
+    return ledger.close_as_dust(
+        engine, lease, position, reason, bid=Decimal(1000), min_notional=least, now=NOW
+    )
+
+
+def test_dust_that_was_left_at_the_stop_counts_as_a_stop(books_engine: Engine) -> None:
+    """Nothing was sold of it, and the market rests, and the streak grows, as after any stop."""
+    lease = lease_of(books_engine)
+    position = bought(books_engine, lease, volume="4.9", fee="0")
+    dusted(books_engine, lease, position.id, OrderReason.STOP_LOSS)
+    with read(books_engine) as connection:
+        assert records.past_exits(connection, NOW) == (PastExit("KRW-BTC", NOW, was_stop=True),)
+
+
+def test_dust_after_a_partial_stop_stays_a_stop(books_engine: Engine) -> None:
+    lease = lease_of(books_engine)
+    position = bought(books_engine, lease, volume="8", fee="0")
+    sale = exit_of(books_engine, lease, position, OrderReason.STOP_LOSS)
+    part = fill(sale, "a part", "3.5", "980")
+    booking.book(books_engine, lease, told(sale, OrderState.CANCEL, part), NOW)
+    closed = dusted(books_engine, lease, position.id, OrderReason.TIME_LIMIT)
+    assert closed.exit_reason is OrderReason.STOP_LOSS
+
+
+def test_dust_is_told_to_a_person(books_engine: Engine) -> None:
+    lease = lease_of(books_engine)
+    position = bought(books_engine, lease, volume="4.9", fee="0")
+    dusted(books_engine, lease, position.id, OrderReason.STOP_LOSS)
+    with read(books_engine) as connection:
+        (alert,) = connection.execute(sa.select(alerts)).all()
+    assert (alert.kind, alert.severity) == ("dust_left", "warning")
+    assert "KRW-BTC: 4.9 coins worth 4,900 KRW" in alert.message
+
+
 def test_a_rest_that_cannot_be_sold_is_closed_as_dust(books_engine: Engine) -> None:
     lease = lease_of(books_engine)
     position = bought(books_engine, lease, volume="4.99999999", fee="2.5")
@@ -581,13 +620,13 @@ def test_a_rest_that_cannot_be_sold_is_closed_as_dust(books_engine: Engine) -> N
             books_engine,
             lease,
             position.id,
+            OrderReason.STOP_LOSS,
             bid=Decimal(1000),
             min_notional=Decimal(4000),
             now=NOW,
         )
-    closed = ledger.close_as_dust(
-        books_engine, lease, position.id, bid=Decimal(1000), min_notional=Decimal(5000), now=NOW
-    )
+    closed = dusted(books_engine, lease, position.id, OrderReason.TAKE_PROFIT)
+    assert closed.exit_reason is OrderReason.TAKE_PROFIT
     assert closed.state is PositionState.CLOSED
     assert closed.held_volume == 0
     assert closed.dust_volume == Decimal("4.99999999")

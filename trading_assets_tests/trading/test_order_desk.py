@@ -285,6 +285,41 @@ def test_an_entry_is_not_sent_again_after_its_time(
     assert exchange.posts == []
 
 
+def test_an_entry_is_not_sent_while_a_halt_is_on(
+    desk: OrderDesk, exchange: FakeExchange, order: Intent, books_engine: Engine
+) -> None:
+    halts.halt(books_engine, reason="by_hand", detail="test", now=NOW)
+    assert desk.settle(order.identifier).state is IntentState.DROPPED
+    assert exchange.posts == []
+
+
+def test_an_entry_is_not_sent_again_after_a_halt_began(
+    exchange: FakeExchange, order: Intent, books_engine: Engine, lease: Lease
+) -> None:
+    floor = fake_floor(books_engine, exchange)
+
+    def halted(step: str) -> None:
+        if step == "after mark the order unknown":
+            halts.halt(books_engine, reason="by_hand", detail="test", now=NOW)
+
+    object.__setattr__(floor, "on_step", halted)
+    exchange.outcomes = [(False, TIMEOUT)]
+    desk = OrderDesk(floor, lease, check=lambda: None)
+    assert desk.settle(order.identifier).state is IntentState.BURNT
+    assert len(exchange.posts) == 1
+
+
+def test_an_exit_is_sent_while_a_halt_is_on(
+    desk: OrderDesk, exchange: FakeExchange, books_engine: Engine, lease: Lease
+) -> None:
+    position = bought(books_engine, lease, fee="0")
+    exchange.totals = {"KRW": Decimal(990_000), "BTC": Decimal(10)}
+    halts.halt(books_engine, reason="by_hand", detail="test", now=NOW)
+    sale = exit_of(books_engine, lease, position)
+    assert desk.settle(sale.identifier).state is IntentState.CLOSED
+    assert [p.identifier for p in exchange.posts] == [sale.identifier]
+
+
 def test_an_order_whose_sender_died_is_looked_up_before_anything_else(
     desk: OrderDesk, exchange: FakeExchange, order: Intent, books_engine: Engine, lease: Lease
 ) -> None:
