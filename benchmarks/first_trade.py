@@ -301,9 +301,7 @@ def _decided(bot: Bot, books: LocalBooks, candidate: Candidate) -> Entry | Refus
     )
     with read(bot.engine) as connection:
         ledger = read_books(connection, candidate.market, now=now, bids={})
-    view = ledger.bot_view(
-        entries_enabled=True, missing=None, available=settings.paper_starting_krw
-    )
+    view = ledger.bot_view(not_enabled=None, missing=None, available=settings.paper_starting_krw)
     return decide_entry(entry_rules(settings), candidate, market, view, now)
 
 

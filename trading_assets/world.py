@@ -79,6 +79,11 @@ class World:
         return self.data / "run"
 
     @property
+    def live_start(self) -> Path:
+        """Made when a person confirmed the first start with real money; without it no entries."""
+        return self.data / "LIVE_START_CONFIRMED"
+
+    @property
     def mlflow_uri(self) -> str:
         return f"sqlite:///{self.mlruns / 'mlflow.db'}"
 

@@ -3,18 +3,16 @@
 import sys
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 
 from trading_assets.clock import Clock
 from trading_assets.commands.profiles import profiles
 from trading_assets.errors import EnvironmentProblem, MigrationNeeded
 from trading_assets.exchange import upbit
 from trading_assets.settings import Settings, TradingMode
-from trading_assets.trading.entry import LIVE_SWITCH, entries_enabled
-from trading_assets.world import claim, world_of
+from trading_assets.trading.entry import LIVE_SWITCH
+from trading_assets.world import World, claim, world_of
 
 PHRASE = "trade real money"
-_MARKER = "LIVE_START_CONFIRMED"
 
 
 def tell_evaluation(settings: Settings, clock: Clock, say: Callable[[str], None]) -> None:
@@ -45,18 +43,17 @@ def confirm_live_start(
     """
     if settings.trading_mode is not TradingMode.LIVE:
         return
-    if not entries_enabled(settings):
+    if settings.enable_live_orders != LIVE_SWITCH:
         say(f"live: signals only. Entries need keys and ENABLE_LIVE_ORDERS={LIVE_SWITCH}.")
         return
     world = world_of(settings)
-    marker = world.data / _MARKER
-    if marker.exists():
+    if world.live_start.is_file():
         return
     for line in intentions(settings, _money(settings, clock)):
         say(line)
     if not yes:
         _require_phrase(ask)
-    _confirm(marker, world.name, f"{clock.now().isoformat()} {'--yes' if yes else 'typed'}\n")
+    _confirm(world, f"{clock.now().isoformat()} {'--yes' if yes else 'typed'}\n")
 
 
 def intentions(settings: Settings, krw: Decimal) -> list[str]:
@@ -95,6 +92,6 @@ def _require_phrase(ask: Callable[[str], str]) -> None:
         raise EnvironmentProblem("the phrase was not typed, nothing was started")
 
 
-def _confirm(marker: Path, world: str, text: str) -> None:
-    claim(marker.parent, world)
-    marker.write_text(text, encoding="utf-8")
+def _confirm(world: World, text: str) -> None:
+    claim(world.data, world.name)
+    world.live_start.write_text(text, encoding="utf-8")

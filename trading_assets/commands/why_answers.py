@@ -206,9 +206,8 @@ def account(facts: Facts) -> Iterator[Answer]:
     """What refuses every entry, whatever the signals say."""
     if facts.halt is not None:
         yield Answer("blocked", Level.FAIL, "", f"halted, {facts.halt}", "trading-assets resume")
-    if not facts.entries_enabled:
-        text = "live mode places no entries without the switch"
-        yield Answer("blocked", Level.WARN, "", text, "ENABLE_LIVE_ORDERS")
+    if facts.not_enabled is not None:
+        yield Answer("blocked", Level.WARN, "", facts.not_enabled)
     if facts.missing is not None:
         text = f"the account lacks {facts.missing}"
         yield Answer("blocked", Level.FAIL, "", text, "trading-assets reconcile")

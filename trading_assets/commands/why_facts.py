@@ -25,7 +25,7 @@ from trading_assets.signals.store import Signal, latest_signals
 from trading_assets.trading import books, records
 from trading_assets.trading.books import EXITS_LOOKED_AT
 from trading_assets.trading.emergency import read_scene
-from trading_assets.trading.entry import entries_enabled
+from trading_assets.trading.entry import not_enabled
 from trading_assets.trading.rules import limits
 from trading_assets.trading.states import IntentState
 from trading_assets.world import World
@@ -66,7 +66,7 @@ class Facts:
     halt: str | None
     missing: str | None
     unknown: tuple[str, ...]
-    entries_enabled: bool
+    not_enabled: str | None
     has_capital: bool
     last_trade: datetime | None
     retrain_after: timedelta
@@ -123,7 +123,7 @@ def facts(settings: Settings, world: World, engine: Engine, now: datetime) -> Fa
         halt=None if scene.halt is None else f"{scene.halt.reason}: {scene.halt.detail}",
         missing=scene.missing,
         unknown=tuple(o.market for o in scene.orders if o.state is IntentState.UNKNOWN),
-        entries_enabled=entries_enabled(settings),
+        not_enabled=not_enabled(settings),
         has_capital=has_capital,
         last_trade=last_trade,
         retrain_after=timedelta(hours=float(settings.retrain_after_hours)),

@@ -119,8 +119,8 @@ def verdict(known: Facts, every: Sequence[Answer]) -> str:
         return said + fitted(first.text, COLUMNS - len(said) - len(others)) + others
     if known.traded.profile is None:
         return f"normal: nothing is entered, {known.traded.why}"
-    if not known.entries_enabled:
-        return "normal: live mode places no entries without ENABLE_LIVE_ORDERS"
+    if known.not_enabled is not None:
+        return f"normal: {known.not_enabled}"
     forecast = known.subject.forecast
     if forecast is None:
         return "normal as far as can be told: no evaluation has said how rare a BUY is"

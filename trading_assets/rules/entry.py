@@ -86,13 +86,14 @@ class MarketView:
 class BotView:
     """The bot's own state, read in the transaction that writes the outcome. KRW.
 
-    halt: why, None when none is on. entries_enabled: not in `live` without the switch. missing:
-    what the account lacks against the ledger, None when nothing. live_order, unknown_order: of the
-    candidate's market. available: free cash. exposure: positions at the bid and entries under way.
+    halt: why, None when none is on. not_enabled: why `live` may not enter, None when it may.
+    missing: what the account lacks against the ledger, None when nothing. live_order,
+    unknown_order: of the candidate's market. available: free cash. exposure: positions at the bid
+    and entries under way.
     """
 
     halt: str | None
-    entries_enabled: bool
+    not_enabled: str | None
     missing: str | None
     position_open: bool
     live_order: bool
@@ -190,8 +191,8 @@ def _refusals(
     """Every rule that forbids the entry, the one that explains most first."""
     if bot.halt is not None:
         yield Refusal(FunnelCode.HALTED, f"halted: {bot.halt}")
-    if not bot.entries_enabled:
-        yield Refusal(FunnelCode.NOT_ENABLED, "live entries need ENABLE_LIVE_ORDERS")
+    if bot.not_enabled is not None:
+        yield Refusal(FunnelCode.NOT_ENABLED, bot.not_enabled)
     yield from _signal_refusals(rules, candidate, market, now)
     yield from _books_refusals(candidate.market, bot)
     yield from _market_refusals(rules, candidate.market, market, now)

@@ -53,7 +53,7 @@ MEANINGS: dict[FunnelCode, str] = {
     FunnelCode.SUPERSEDED: "a newer signal of the market replaced this one",
     FunnelCode.MODEL_UNCONFIRMED: "no retraining has confirmed the model for too long",
     FunnelCode.HALTED: "a halt is on; `resume` ends it",
-    FunnelCode.NOT_ENABLED: "live mode without ENABLE_LIVE_ORDERS places no entries",
+    FunnelCode.NOT_ENABLED: "live mode places no entries without ENABLE_LIVE_ORDERS and the phrase",
     FunnelCode.ACCOUNT_SHORT: "the account holds less than the ledger says",
     FunnelCode.POSITION_OPEN: "the market already has a position",
     FunnelCode.ORDER_LIVE: "an order of the market has not ended yet",

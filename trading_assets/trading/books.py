@@ -70,12 +70,12 @@ class Books:
     reserved: Decimal
 
     def bot_view(
-        self, *, entries_enabled: bool, missing: str | None, available: Decimal
+        self, *, not_enabled: str | None, missing: str | None, available: Decimal
     ) -> BotView:
-        """The whole, with what only the account can tell. available: free KRW."""
+        """The whole, with what only settings and account can tell. available: free KRW."""
         return BotView(
             halt=self.halt,
-            entries_enabled=entries_enabled,
+            not_enabled=not_enabled,
             missing=missing,
             position_open=self.position_open,
             live_order=self.live_order,

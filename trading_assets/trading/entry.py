@@ -43,6 +43,7 @@ from trading_assets.trading.reconcile import outside_before, reconcile
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.rules import entry_rules
 from trading_assets.trading.steps import unpaid_steps
+from trading_assets.world import world_of
 
 LIVE_SWITCH = "i-accept-the-risk"
 _FIRST_PRICE_SECONDS = 5.0
@@ -59,11 +60,18 @@ class Sight:
     view: MarketView
 
 
-def entries_enabled(settings: Settings) -> bool:
-    """Whether entries may be placed: always on play money, in `live` with the switch."""
-    return (
-        settings.trading_mode is not TradingMode.LIVE or settings.enable_live_orders == LIVE_SWITCH
-    )
+def not_enabled(settings: Settings) -> str | None:
+    """Why `live` places no entries, None when it may; play money needs nothing.
+
+    Asked before every entry: servers may have been started without the command that asks a person.
+    """
+    if settings.trading_mode is not TradingMode.LIVE:
+        return None
+    if settings.enable_live_orders != LIVE_SWITCH:
+        return "live entries need ENABLE_LIVE_ORDERS"
+    if not world_of(settings).live_start.is_file():
+        return "live entries need the phrase that `trading-assets run` asks for at its first start"
+    return None
 
 
 def candidate_of(engine: Engine, settings: Settings, signal_id: int) -> tuple[Candidate, Origin]:
@@ -227,7 +235,7 @@ def _decision(
 
     def decide(books: Books) -> Entry | Refusal:
         bot = books.bot_view(
-            entries_enabled=entries_enabled(floor.settings),
+            not_enabled=not_enabled(floor.settings),
             missing=account.missing,
             available=account.available,
         )

@@ -273,7 +273,7 @@ class SlowAccount:
         )
         bot = BotView(
             halt=None if self.halted_at is None else "peak_loss",
-            entries_enabled=True,
+            not_enabled=None,
             missing=None,
             position_open=m.held is not None,
             live_order=False,

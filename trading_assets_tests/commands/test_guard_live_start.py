@@ -24,6 +24,7 @@ from trading_assets.exchange import upbit
 from trading_assets.exchange.model import Balance
 from trading_assets.settings import Settings, load_settings
 from trading_assets.trading import leases
+from trading_assets.trading.entry import not_enabled
 from trading_assets.trading.states import PositionState
 from trading_assets_tests.commands.world_rows import prepared
 from trading_assets_tests.trading.ledger_world import NOW, bought, emptied, lease_of
@@ -88,7 +89,9 @@ def test_yes_needs_no_phrase_and_no_terminal(
     settings = armed_for_real(monkeypatch)
     with pytest.raises(EnvironmentProblem, match="in a terminal"):
         confirm_live_start(settings, SystemClock(), lambda _line: None, yes=False)
+    assert not_enabled(settings) is not None
     confirm_live_start(settings, SystemClock(), lambda _line: None, yes=True, ask=pytest.fail)
+    assert not_enabled(settings) is None
 
 
 def test_the_intentions_are_the_settings_numbers() -> None:

@@ -371,11 +371,8 @@ def test_live_without_keys_and_switch_answers_without_network() -> None:
     code, lines = world.screen()
     assert code == 0
     assert lines[0].startswith("world live, ")
-    assert (
-        "WARN  blocked   live mode places no entries without the switch -> ENABLE_LIVE_ORDERS"
-        in lines
-    )
-    assert lines[-1] == "normal: live mode places no entries without ENABLE_LIVE_ORDERS"
+    assert "WARN  blocked   live entries need ENABLE_LIVE_ORDERS" in lines
+    assert lines[-1] == "normal: live entries need ENABLE_LIVE_ORDERS"
 
 
 # --- the user's story, and the size of the screen -----------------------------------------------

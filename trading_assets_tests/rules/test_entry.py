@@ -65,7 +65,7 @@ MARKET = MarketView(
 )
 BOT = BotView(
     halt=None,
-    entries_enabled=True,
+    not_enabled=None,
     missing=None,
     position_open=False,
     live_order=False,
@@ -134,7 +134,7 @@ def test_a_market_in_trouble_is_refused(market: MarketView, expected: FunnelCode
     ("bot", "expected"),
     [
         (replace(BOT, halt="by_hand: I am away"), FunnelCode.HALTED),
-        (replace(BOT, entries_enabled=False), FunnelCode.NOT_ENABLED),
+        (replace(BOT, not_enabled="live entries need ENABLE_LIVE_ORDERS"), FunnelCode.NOT_ENABLED),
         (replace(BOT, missing="0.1 BTC"), FunnelCode.ACCOUNT_SHORT),
         (replace(BOT, position_open=True), FunnelCode.POSITION_OPEN),
         (replace(BOT, live_order=True), FunnelCode.ORDER_LIVE),

@@ -123,7 +123,7 @@ def test_an_entry_under_way_counts_as_invested_and_its_cash_as_reserved(
         present = books.read_books(connection, "KRW-BTC", now=NOW, bids={})
     assert present.exposure == 10_000
     assert present.reserved == 10_000
-    view = present.bot_view(entries_enabled=True, missing=None, available=Decimal(15_000))
+    view = present.bot_view(not_enabled=None, missing=None, available=Decimal(15_000))
     assert view.available == 5_000
 
 

@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,15 +25,16 @@ from trading_assets.exchange.model import Instrument, Market, OrderType, Side, T
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.rules.funnel import FunnelCode
 from trading_assets.rules.steps import ALL_MARKETS, UNPAID
-from trading_assets.settings import TradingMode
+from trading_assets.settings import Settings, TradingMode
 from trading_assets.trading import booking, books, halts, leases, records
-from trading_assets.trading.entry import entries_enabled, tick_at
+from trading_assets.trading.entry import not_enabled, tick_at
 from trading_assets.trading.floor import Floor
 from trading_assets.trading.funnel import outcome_of
 from trading_assets.trading.leases import Lease
 from trading_assets.trading.reconcile import open_books
 from trading_assets.trading.states import IntentState, Leg, OrderReason, PositionState
 from trading_assets.trading.trade import TradeEnd, TradeReport, trade
+from trading_assets.world import world_of
 from trading_assets_tests.trading.fake_exchange import (
     BTC,
     FakeExchange,
@@ -497,13 +499,71 @@ def test_a_second_interrupt_while_the_lease_is_released_does_not_keep_it(
     assert scene.lease_is_free()
 
 
-def test_live_entries_need_the_switch(scene: Scene) -> None:
-    settings = scene.floor.settings
-    live = settings.model_copy(update={"trading_mode": TradingMode.LIVE})
-    assert entries_enabled(settings)
-    assert not entries_enabled(live)
-    assert not entries_enabled(live.model_copy(update={"enable_live_orders": "yes"}))
-    assert entries_enabled(live.model_copy(update={"enable_live_orders": "i-accept-the-risk"}))
+@pytest.mark.parametrize("confirmed", [False, True])
+@pytest.mark.parametrize("switch", [None, "yes", "i-accept-the-risk"])
+def test_live_entries_need_the_switch_and_a_confirmed_start(
+    scene: Scene, isolated_settings: Path, switch: str | None, confirmed: bool
+) -> None:
+    live = scene.floor.settings.model_copy(
+        update={"trading_mode": TradingMode.LIVE, "enable_live_orders": switch}
+    )
+    if confirmed:
+        confirm(live)
+    said = not_enabled(live)
+    if switch != "i-accept-the-risk":
+        assert said == "live entries need ENABLE_LIVE_ORDERS"
+    elif not confirmed:
+        assert said is not None
+        assert "`trading-assets run`" in said
+    else:
+        assert said is None
+
+
+def test_play_money_needs_neither_switch_nor_confirmation(scene: Scene) -> None:
+    assert not_enabled(scene.floor.settings) is None
+
+
+def confirm(settings: Settings) -> None:
+    world = world_of(settings)
+    world.data.mkdir(parents=True, exist_ok=True)
+    world.live_start.write_text("typed\n")
+
+
+def as_live(scene: Scene, switch: str | None) -> Settings:
+    """The scene in live mode: what an entry reads of it are mode and switch."""
+    live = scene.floor.settings.model_copy(
+        update={"trading_mode": TradingMode.LIVE, "enable_live_orders": switch}
+    )
+    object.__setattr__(scene.floor, "settings", live)
+    return live
+
+
+def test_servers_that_nobody_confirmed_enter_nothing_although_the_switch_is_on(
+    scene: Scene, isolated_settings: Path
+) -> None:
+    as_live(scene, "i-accept-the-risk")
+    report = scene.trade((0, "1000"))
+    assert report.refusal is not None
+    assert report.refusal.code is FunnelCode.NOT_ENABLED
+    assert "phrase" in report.refusal.detail
+    assert scene.exchange.posts == []
+
+
+def test_a_confirmed_live_start_enters(scene: Scene, isolated_settings: Path) -> None:
+    confirm(as_live(scene, "i-accept-the-risk"))
+    assert scene.trade((0, "1000"), (1, "1020")).end is TradeEnd.LEFT
+
+
+def test_what_is_held_in_live_is_sold_without_switch_and_confirmation(
+    scene: Scene, isolated_settings: Path
+) -> None:
+    """It was bought under both; then somebody took both away, and another run takes over."""
+    with pytest.raises(AssertionError, match="still held"):
+        scene.trade((0, "1000"))
+    as_live(scene, None)
+    report = scene.trade((0, "970"), signal_id=None)
+    assert report.position is not None
+    assert report.position.exit_reason is OrderReason.STOP_LOSS
 
 
 def test_the_markets_own_tick_counts_in_its_band_only(scene: Scene) -> None:
