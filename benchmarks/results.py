@@ -40,7 +40,8 @@ from trading_assets.backtest.steps import Step, change_text, net_change, steps_t
 from trading_assets.backtest.study import Prices, Study, judge, predict
 from trading_assets.backtest.thresholds import threshold_search
 from trading_assets.backtest.users_rule import hourly_proxy, minutes_table
-from trading_assets.candles.recorded import read_recordings, recording_path
+from trading_assets.candles.recorded import read_recordings
+from trading_assets.candles.recording_files import recording_path
 from trading_assets.candles.series import CandleSeries
 from trading_assets.clock import SystemClock
 from trading_assets.exchange.model import Interval

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine, ExceptionContext
 from sqlalchemy.types import TypeDecorator
 
-from trading_assets.errors import DatabaseBusy, MigrationNeeded, WrongWorld
+from trading_assets.errors import DatabaseBusy, EnvironmentProblem, MigrationNeeded, WrongWorld
 from trading_assets.settings import Settings
 from trading_assets.world import World
 from trading_assets.write_lock import writer_of
@@ -500,11 +500,12 @@ def prepare(engine: Engine, world: World) -> None:
     """Bring the schema to this version and claim the database for `world`.
 
     Run once before any server starts: migrations that race each other fail. Raises WrongWorld
-    when the database is another world's.
+    when the database is another world's, EnvironmentProblem when it cannot be reached.
     """
     from alembic import command
     from alembic.config import Config
 
+    _require_reachable(engine)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.connect() as connection:
@@ -519,13 +520,25 @@ def prepare(engine: Engine, world: World) -> None:
             raise WrongWorld(f"the database belongs to the world {names[0]}, not to {world.name}")
 
 
+def _require_reachable(engine: Engine) -> None:
+    """Raise EnvironmentProblem when nobody answers there; the sentence has no password."""
+    try:
+        with engine.connect():
+            pass
+    except sa.exc.OperationalError as exc:
+        where = engine.url.render_as_string(hide_password=True)
+        told = " ".join(str(exc.orig).split())
+        raise EnvironmentProblem(f"the database {where} cannot be reached: {told}") from None
+
+
 def open_database(settings: Settings, world: World) -> Engine:
     """The prepared database of `world`.
 
     Raises MigrationNeeded when it was never prepared, WrongWorld when it is another world's,
-    DatabaseBusy.
+    EnvironmentProblem when it cannot be reached, DatabaseBusy.
     """
     engine = connect(database_url(settings, world))
+    _require_reachable(engine)
     try:
         with read(engine) as connection:
             names = connection.execute(sa.select(world_table.c.name)).scalars().all()

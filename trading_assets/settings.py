@@ -7,7 +7,8 @@ environment.
 
 import itertools
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
@@ -16,13 +17,16 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from trading_assets.errors import SettingsError
+from trading_assets.setting_names import mistyped, most_like
 
 UPBIT_URL = "https://api.upbit.com"
 LEAST_LOST_ORDER_SECONDS = 60
+# The intervals of `exchange.model.Interval` below a day.
+CANDLE_MINUTES = (1, 3, 5, 10, 15, 30, 60, 240)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -78,22 +82,59 @@ class FeatureGroup(StrEnum):
     CALENDAR = "calendar"
 
 
+def _market(code: str) -> str:
+    if re.fullmatch(r"KRW-[A-Z0-9]{1,15}", code) is None:
+        raise ValueError("a market is KRW- and a coin in capitals, like KRW-BTC")
+    return code
+
+
+def _database(url: SecretStr) -> SecretStr:
+    if re.match(r"(sqlite:///|postgresql(\+psycopg2)?://)", url.get_secret_value()) is None:
+        raise ValueError("it must begin with sqlite:/// or postgresql://")
+    return url
+
+
+def _place(url: str) -> str:
+    from upath import UPath  # only where it is set
+
+    UPath(url)  # raises ValueError for a protocol that it does not know
+    return url
+
+
 def _comma_separated(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
 
 
+# The bounds of a size, a time or a count are far from any sense; beyond them arithmetic ends.
 Ratio = Annotated[Decimal, Field(gt=0, lt=1)]
+Krw = Annotated[Decimal, Field(gt=0, le=10**15)]
+Hours = Annotated[Decimal, Field(gt=0, le=8760)]
+Days = Annotated[int, Field(gt=0, le=36500)]
+Minutes = Annotated[int, Field(gt=0, le=525_600)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Factor = Annotated[Decimal, Field(ge=0, le=1000)]
 Share = Annotated[Decimal, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-MarketCode = Annotated[str, Field(pattern=r"^KRW-[A-Z0-9]{1,15}$")]
+MarketCode = Annotated[str, AfterValidator(_market)]
 
 
 class _Group(BaseModel):
+    """Settings of one kind. What its rules say of its fields is told by their whole names."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _served(minutes: int) -> int:
+    if minutes not in CANDLE_MINUTES:
+        raise ValueError(
+            "Upbit has candles of " + ", ".join(str(m) for m in CANDLE_MINUTES) + " minutes"
+        )
+    return minutes
+
+
+CandleMinutes = Annotated[int, AfterValidator(_served)]
 # Every so many days or calendar months: backtest/cadence.py.
 CadenceText = Annotated[str, Field(pattern=r"^[1-9]\d{0,3}(d|mo)$")]
 
@@ -113,41 +154,76 @@ class _ProfileGroup(_Group):
         return self
 
 
+def _check_windows(
+    group: "ScalpSettings | SwingSettings",
+) -> None:
+    """A position lasts whole candles, and the windows of training fit into each other."""
+    if group.timeout_minutes % group.interval_minutes:
+        raise ValueError(
+            f"timeout_minutes={group.timeout_minutes} must be a whole number of candles of "
+            f"interval_minutes={group.interval_minutes}"
+        )
+    judged = group.calibration_days + group.gate_days
+    if judged >= group.min_history_days:
+        raise ValueError(
+            f"calibration_days={group.calibration_days} and gate_days={group.gate_days} must leave "
+            f"something of min_history_days={group.min_history_days} to train on"
+        )
+    if group.history_days is None:
+        return
+    for name in ("min_history_days", "first_fit_days"):
+        if getattr(group, name) > group.history_days:
+            raise ValueError(
+                f"{name}={getattr(group, name)} must not be above history_days="
+                f"{group.history_days}: no model would ever be made"
+            )
+
+
 class ScalpSettings(_ProfileGroup):
     """Profile `scalp`: the user's rules."""
 
-    interval_minutes: int = 5
+    interval_minutes: CandleMinutes = 5
     stop_loss: Ratio = Decimal("0.02")
     take_profit: Ratio = Decimal("0.02")
-    timeout_minutes: Annotated[int, Field(gt=0)] = 30
+    timeout_minutes: Minutes = 30
     min_confidence: Share = Decimal("0.5")
-    min_ev_costs: Annotated[Decimal, Field(ge=0)] = Decimal(0)
-    history_days: Annotated[int, Field(gt=0)] = 120
-    min_history_days: Annotated[int, Field(gt=0)] = 60
-    calibration_days: Annotated[int, Field(gt=0)] = 15
-    gate_days: Annotated[int, Field(gt=0)] = 14
+    min_ev_costs: Factor = Decimal(0)
+    history_days: Days = 120
+    min_history_days: Days = 60
+    calibration_days: Days = 15
+    gate_days: Days = 14
     # The walk-forward: the first model after so many days, then one each so often.
-    first_fit_days: Annotated[int, Field(gt=0)] = 60
+    first_fit_days: Days = 60
     refit_every: CadenceText = "10d"
     recalibrate_every: CadenceText = "5d"
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        _check_windows(self)
+        return self
 
 
 class SwingSettings(_ProfileGroup):
     """Profile `swing`: what the measurements support."""
 
-    interval_minutes: int = 60
-    barrier_k: Annotated[Decimal, Field(gt=0)] = Decimal(1)
-    barrier_floor_costs: Annotated[Decimal, Field(gt=0)] = Decimal(2)
-    timeout_minutes: Annotated[int, Field(gt=0)] = 720
+    interval_minutes: CandleMinutes = 60
+    barrier_k: Annotated[Decimal, Field(gt=0, le=1000)] = Decimal(1)
+    barrier_floor_costs: Annotated[Decimal, Field(gt=0, le=1000)] = Decimal(2)
+    timeout_minutes: Minutes = 720
     min_confidence: Share = Decimal(0)
-    min_ev_costs: Annotated[Decimal, Field(ge=0)] = Decimal(1)
-    history_days: Annotated[int, Field(gt=0)] | None = None
-    min_history_days: Annotated[int, Field(gt=0)] = 400
-    calibration_days: Annotated[int, Field(gt=0)] = 180
-    gate_days: Annotated[int, Field(gt=0)] = 30
-    first_fit_days: Annotated[int, Field(gt=0)] = 300
+    min_ev_costs: Factor = Decimal(1)
+    history_days: Days | None = None
+    min_history_days: Days = 400
+    calibration_days: Days = 180
+    gate_days: Days = 30
+    first_fit_days: Days = 300
     refit_every: CadenceText = "3mo"
     recalibrate_every: CadenceText = "1mo"
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        _check_windows(self)
+        return self
 
 
 class SmallAccount(StrEnum):
@@ -161,7 +237,7 @@ class TradingSettings(_Group):
     """Entries, sizes, limits, leases and waits: docs/trading_rules.md."""
 
     # What the bot works with. Default: the account's KRW at the first start.
-    capital_krw: Annotated[Decimal, Field(gt=0)] | None = None
+    capital_krw: Krw | None = None
     # Size of an entry by p_buy, shares of equity.
     size_from_80: Ratio = Decimal("0.15")
     size_from_70: Ratio = Decimal("0.10")
@@ -171,10 +247,10 @@ class TradingSettings(_Group):
     minimum_buffer: Share = Decimal("0.05")
     # Limits. Exits are looked at for seven days back, so no rest or streak may be longer.
     max_exposure: Share = Decimal("0.5")
-    max_positions: Annotated[int, Field(ge=1)] = 5
+    max_positions: Annotated[int, Field(ge=1, le=1000)] = 5
     rest_minutes: Annotated[Decimal, Field(ge=0, le=10080)] = Decimal(15)
     rest_after_stop_minutes: Annotated[Decimal, Field(ge=0, le=10080)] = Decimal(60)
-    max_stops: Annotated[int, Field(ge=1)] = 4
+    max_stops: Annotated[int, Field(ge=1, le=1000)] = 4
     stop_window_hours: Annotated[Decimal, Field(gt=0, le=120)] = Decimal(24)
     stop_pause_hours: Annotated[Decimal, Field(ge=0, le=48)] = Decimal(2)
     max_day_loss: Ratio = Decimal("0.03")
@@ -191,13 +267,13 @@ class TradingSettings(_Group):
     order_prefix: Annotated[str, Field(pattern=r"^[a-z0-9]{1,12}$")] = "ta"
     order_poll_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal("0.5")
     order_poll_most_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
-    lost_order_seconds: Annotated[Decimal, Field(gt=0)] = Decimal(60)
+    lost_order_seconds: Annotated[Decimal, Field(gt=0, le=3600)] = Decimal(60)
     # The guard.
     lease_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(8)
     heartbeat_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(2)
     price_confirm_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(3)
-    max_clock_skew_seconds: Annotated[Decimal, Field(gt=0)] = Decimal(2)
-    reconcile_seconds: Annotated[Decimal, Field(gt=0)] = Decimal(60)
+    max_clock_skew_seconds: Annotated[Decimal, Field(gt=0, le=3600)] = Decimal(2)
+    reconcile_seconds: Annotated[Decimal, Field(gt=0, le=3600)] = Decimal(60)
 
     @model_validator(mode="after")
     def _rules_between_settings(self) -> Self:
@@ -213,13 +289,24 @@ class TradingSettings(_Group):
                 f"heartbeat_seconds={self.heartbeat_seconds} must be at most half of "
                 f"lease_seconds={self.lease_seconds}: one late heartbeat must not lose the lease"
             )
+        if self.order_poll_seconds > self.order_poll_most_seconds:
+            raise ValueError(
+                f"order_poll_seconds={self.order_poll_seconds} must not be above "
+                f"order_poll_most_seconds={self.order_poll_most_seconds}"
+            )
+        if self.price_confirm_seconds >= self.max_price_age_seconds:
+            raise ValueError(
+                f"price_confirm_seconds={self.price_confirm_seconds} must be below "
+                f"max_price_age_seconds={self.max_price_age_seconds}: the price of a calm market "
+                "would be too old to judge a stop by"
+            )
         return self
 
 
 class SyntheticSettings(_Group):
     """The synthetic market of the sandbox; each change of these is another world."""
 
-    seed: Annotated[int, Field(ge=0)] = 7
+    seed: Seed = 7
     edge: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(1)
     volatility: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(1)
 
@@ -235,8 +322,10 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(), validation_alias="TRADING_ASSETS_HOME")
     data_dir: Path = Path("data")
     mlruns_dir: Path = Path("mlruns")
-    database_url: SecretStr | None = None  # default: SQLite in the world's folder
-    assets_url: str | None = None  # features, sequences, labels; default: the world's folder
+    # Default: SQLite in the world's folder.
+    database_url: Annotated[SecretStr, AfterValidator(_database)] | None = None
+    # Features, sequences and labels; default: the world's folder.
+    assets_url: Annotated[str, AfterValidator(_place)] | None = None
 
     # What is traded, and how.
     trading_mode: TradingMode = TradingMode.SANDBOX
@@ -260,12 +349,12 @@ class Settings(BaseSettings):
     recipe: Recipe = Recipe.LIGHTGBM
     sequence_view: SequenceView = SequenceView.SUMMARY
     seeds: Annotated[int, Field(ge=1, le=50)] = 5
-    base_seed: Annotated[int, Field(ge=0)] = 20260101
-    retrain_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
-    entries_stop_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(48)
-    evaluate_after_hours: Annotated[Decimal, Field(gt=0)] = Decimal(24)
+    base_seed: Annotated[int, Field(ge=0, lt=10**9)] = 20260101
+    retrain_after_hours: Hours = Decimal(24)
+    entries_stop_after_hours: Hours = Decimal(48)
+    evaluate_after_hours: Hours = Decimal(24)
     # An evaluation older than this proves no edge any more (PROFILE=auto).
-    evaluation_valid_days: Annotated[Decimal, Field(gt=0)] = Decimal(7)
+    evaluation_valid_days: Annotated[Decimal, Field(gt=0, le=36500)] = Decimal(7)
 
     # The exchange.
     exchange_url: str | None = None  # default: the paper exchange, in `live` Upbit
@@ -281,9 +370,11 @@ class Settings(BaseSettings):
     synthetic: SyntheticSettings = SyntheticSettings()
     recorded: Path | None = None  # a folder of <market>-<interval>.parquet
     recorded_interval_minutes: int = 60
-    recorded_live_days: Annotated[int, Field(ge=0)] | None = None  # default 7 (60m), 3 (1m)
+    recorded_live_days: Annotated[int, Field(ge=0, le=36500)] | None = (
+        None  # default 7 (60m), 3 (1m)
+    )
     # The paper exchange's account at its first start, in sandbox and paper mode.
-    paper_starting_krw: Annotated[Decimal, Field(gt=0)] = Decimal(10_000_000)
+    paper_starting_krw: Krw = Decimal(10_000_000)
 
     # Signals.
     closing_candle_delay_seconds: Annotated[Decimal, Field(ge=0, le=60)] = Decimal(5)
@@ -330,9 +421,21 @@ class Settings(BaseSettings):
                 f"TRADING__LOST_ORDER_SECONDS must be at least {LEAST_LOST_ORDER_SECONDS} in live "
                 f"mode, was {lost_after}: Upbit may show an order late"
             )
+        self._check_ports()
         self._check_exchange_host()
         self._check_upstream()
         return self
+
+    def _check_ports(self) -> None:
+        """Three servers, three ports."""
+        ports = {
+            "DAGSTER_PORT": self.dagster_port,
+            "MLFLOW_PORT": self.mlflow_port,
+            "PAPER_EXCHANGE_PORT": self.paper_exchange_port,
+        }
+        for (one, port), (other, its) in itertools.combinations(ports.items(), 2):
+            if port == its:
+                raise ValueError(f"{one} and {other} must differ, both were {port}")
 
     def _check_profile(self) -> None:
         """A pinned profile is trained and has its candles; `live` takes no other than a pinned."""
@@ -360,16 +463,15 @@ class Settings(BaseSettings):
 
     def _check_exchange_host(self) -> None:
         """A real host only in `live`, and only Upbit's; anything else is a wrong order away."""
-        host = urlsplit(self.exchange_base_url).hostname
         if self.trading_mode is TradingMode.LIVE:
             if self.exchange_base_url != UPBIT_URL:
                 raise ValueError(
                     f"EXCHANGE_URL must be {UPBIT_URL} in live mode, was {self.exchange_base_url}"
                 )
-        elif host not in LOOPBACK_HOSTS:
+        elif not _is_here(self.exchange_base_url):
             raise ValueError(
-                f"EXCHANGE_URL must be on this machine (127.0.0.1) in {self.trading_mode} mode, "
-                f"was {self.exchange_base_url}"
+                f"EXCHANGE_URL must be on this machine (http://127.0.0.1:<port>) in "
+                f"{self.trading_mode} mode, was {self.exchange_base_url}"
             )
 
     def _check_upstream(self) -> None:
@@ -381,15 +483,14 @@ class Settings(BaseSettings):
                 f"UPSTREAM_URL={self.upstream_url} only goes with TRADING_MODE=paper, was "
                 f"{self.trading_mode}"
             )
-        parts = urlsplit(self.upstream_base_url)
         if self.takes_upbits_prices:
             return
-        if parts.scheme != "http" or parts.hostname not in LOOPBACK_HOSTS or parts.path:
+        if not _is_here(self.upstream_base_url):
             raise ValueError(
                 f"UPSTREAM_URL must be {UPBIT_URL} or http://127.0.0.1:<port>, was "
                 f"{self.upstream_url}"
             )
-        if parts.port == self.paper_exchange_port:
+        if urlsplit(self.upstream_base_url).port == self.paper_exchange_port:
             raise ValueError(
                 f"UPSTREAM_URL={self.upstream_url} is the paper exchange itself "
                 f"(PAPER_EXCHANGE_PORT={self.paper_exchange_port})"
@@ -461,6 +562,21 @@ class Settings(BaseSettings):
         return expanded if expanded.is_absolute() else self.root / expanded
 
 
+def _is_here(url: str) -> bool:
+    """Whether `url` is scheme, host and perhaps port of a server of this machine, and no more."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # raises when it is no port
+    except ValueError:
+        return False
+    return (
+        parts.scheme == "http"
+        and parts.hostname in LOOPBACK_HOSTS
+        and parts.netloc.rpartition("@")[1] == ""
+        and not (parts.path or parts.query or parts.fragment)
+    )
+
+
 def project_home() -> Path:
     """The project's folder: TRADING_ASSETS_HOME, else the checkout this package lies in."""
     named = os.environ.get("TRADING_ASSETS_HOME")
@@ -473,14 +589,18 @@ def project_home() -> Path:
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from `overrides` (by field name), the environment, then `.env` of the home folder.
 
-    Raises SettingsError naming each wrong setting, its value and the rule it breaks.
+    Raises SettingsError naming each wrong setting, its value and the rule it breaks, and each name
+    that looks like a setting's and is none.
     """
     home = project_home()
     values: dict[str, Any] = {"TRADING_ASSETS_HOME": home, **(overrides or {})}
     try:
-        return Settings(_env_file=home / ".env", **values)
+        loaded = Settings(_env_file=home / ".env", **values)
     except ValidationError as exc:
         raise SettingsError(_explain(exc)) from None
+    if wrong := mistyped(_NAMES, home / ".env"):
+        raise SettingsError("\n".join(wrong))
+    return loaded
 
 
 def effective_settings(settings: Settings) -> dict[str, str]:
@@ -488,13 +608,18 @@ def effective_settings(settings: Settings) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        label = "TRADING_ASSETS_HOME" if name == "home" else name.upper()
+        label = _label(name)
         if isinstance(value, BaseModel):
             for inner, inner_value in value:
                 shown[f"{label}__{inner.upper()}"] = _shown(inner_value)
         else:
             shown[label] = _shown(value)
     return shown
+
+
+def _label(name: str) -> str:
+    """The environment's name of a field."""
+    return "TRADING_ASSETS_HOME" if name == "home" else name.upper()
 
 
 def _shown(value: object) -> str:
@@ -507,17 +632,43 @@ def _shown(value: object) -> str:
     return str(value)
 
 
+def _names() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        label = _label(name)
+        if isinstance(field.default, BaseModel):
+            yield from (f"{label}__{inner.upper()}" for inner in type(field.default).model_fields)
+        yield label
+
+
+_NAMES = frozenset(_names())
+# Fields of each group, by its field.
+_GROUPS = {
+    name: tuple(type(field.default).model_fields)
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.default, BaseModel)
+}
 _SECRET_NAMES = frozenset({"UPBIT_ACCESS_KEY", "UPBIT_SECRET_KEY", "DATABASE_URL"})
 
 
 def _explain(error: ValidationError) -> str:
-    lines = []
+    said: dict[str, None] = {}  # in order, each once
     for problem in error.errors(include_url=False, include_context=False):
         place = "__".join(str(p) for p in problem["loc"] if not isinstance(p, int)).upper()
         rule = problem["msg"].removeprefix("Value error, ")
-        if not place:
-            lines.append(rule)
-            continue
-        value = "********" if place in _SECRET_NAMES else repr(problem["input"])
-        lines.append(f"{place} was {value}: {rule}")
-    return "\n".join(lines)
+        if problem["type"] == "extra_forbidden":
+            close = most_like(place, _NAMES)
+            said[f"{place} is no setting" + (f", did you mean {close}?" if close else "")] = None
+        elif problem["type"] == "value_error" and place.lower() in _GROUPS:
+            said[_by_whole_names(rule, place)] = None
+        elif not place:
+            said[rule] = None
+        else:
+            value = "********" if place in _SECRET_NAMES else repr(problem["input"])
+            said[f"{place} was {value}: {rule}"] = None
+    return "\n".join(said)
+
+
+def _by_whole_names(rule: str, group: str) -> str:
+    """`rule` of a group's validator with its fields as a person sets them."""
+    fields = "|".join(sorted(_GROUPS[group.lower()], key=len, reverse=True))
+    return re.sub(rf"\b({fields})\b", lambda m: f"{group}__{m[1].upper()}", rule)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trading_assets.errors import WrongWorld
+from trading_assets.errors import EnvironmentProblem, WrongWorld
 from trading_assets.settings import Settings, TradingMode
 
 # The paper exchange names its world in every answer; Upbit sends no such header.
@@ -129,11 +129,18 @@ def _name(settings: Settings) -> str:
 
 
 def claim(folder: Path, world: str) -> None:
-    """Make `folder` and mark it as `world`'s. Raises WrongWorld when it is another's.
+    """Make `folder` and mark it as `world`'s.
 
-    Safe to call from several processes at once: the marker is swapped in whole.
+    Raises WrongWorld when it is another's, EnvironmentProblem when it cannot be made. Safe to call
+    from several processes at once: the marker is swapped in whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise EnvironmentProblem(
+            f"the folder {folder} (DATA_DIR, MLRUNS_DIR, TRADING_ASSETS_HOME) cannot be made: "
+            f"{exc.strerror}"
+        ) from None
     marker = folder / _MARKER
     try:
         owner = marker.read_text(encoding="utf-8").strip()

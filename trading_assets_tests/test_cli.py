@@ -57,6 +57,61 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
     )
 
 
+@pytest.mark.parametrize("command", ["run", "setup", "materialize", "evaluate", "paper-exchange"])
+@pytest.mark.parametrize(
+    "told",
+    ["nowhere is no folder", "a_file is no folder", "half has no KRW-ETH-60m.parquet"],
+)
+def test_a_recording_that_is_not_there_is_refused_before_anything_is_made(
+    command: str,
+    told: str,
+    isolated_settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recorded = told.partition(" ")[0]
+    (isolated_settings / "a_file").touch()
+    (isolated_settings / "half").mkdir()
+    (isolated_settings / "half" / "KRW-BTC-60m.parquet").touch()
+    before = sorted(isolated_settings.rglob("*"))
+    monkeypatch.setenv("RECORDED", recorded)
+    monkeypatch.setenv("MARKETS", "KRW-BTC,KRW-ETH")
+    assert cli.main([command]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"trading-assets: RECORDED was '{recorded}': it must be a folder with")
+    assert said.endswith(f"{told}\n")
+    assert sorted(isolated_settings.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["DATA_DIR", "MLRUNS_DIR"])
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    name: str,
+    isolated_settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (isolated_settings / "a_file").touch()
+    monkeypatch.setenv(name, "a_file/below")
+    assert cli.main(["setup"]) == 1
+    said = capsys.readouterr().err
+    assert name in said
+    assert "cannot be made: Not a directory" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["setup", "status"])
+def test_a_database_that_nobody_serves_is_one_sentence_without_its_password(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hush-hush@127.0.0.1:1/db")
+    assert cli.main([command]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("trading-assets: the database postgresql")
+    assert "cannot be reached: connection to server" in said
+    assert "hush-hush" not in said
+    assert said.count("\n") == 1
+
+
 def test_status_of_a_world_never_prepared_says_what_to_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -1,12 +1,15 @@
 """Settings: where they come from, what is refused and how, and that secrets stay hidden."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from trading_assets.errors import SettingsError
+from trading_assets.exchange.model import Interval
 from trading_assets.settings import (
+    CANDLE_MINUTES,
     UPBIT_URL,
     ProfileName,
     TradedProfile,
@@ -66,13 +69,69 @@ def test_lists_are_comma_separated_and_groups_use_two_underscores(
         ("FEE_RATE", "0.06", "FEE_RATE was '0.06'"),
         ("SCALP__STOP_LOSS", "1", "SCALP__STOP_LOSS was '1': Input should be less than 1"),
         ("SCALP__TAKE_PROFIT", "0", "greater than 0"),
-        ("SCALP__TYPO", "1", "SCALP__TYPO"),
+        ("SCALP__TYPO", "1", "SCALP__TYPO is no setting"),
+        ("SCALP__STOP_LOS", "1", "SCALP__STOP_LOS is no setting, did you mean SCALP__STOP_LOSS?"),
         ("TRADING_MODE", "real", "TRADING_MODE was 'real'"),
         ("MLFLOW_PORT", "65536", "MLFLOW_PORT was '65536'"),
         ("CANDLE_REQUESTS_PER_SECOND", "10.1", "less than or equal to 10"),
         ("MARKETS", "KRW-BTC,BTC-ETH", "BTC-ETH"),
         ("MARKETS", "KRW-BTC,KRW-BTC", "MARKETS must name each once, has KRW-BTC twice"),
         ("PROFILE", "gamble", "PROFILE was 'gamble': Input should be 'auto', 'scalp' or 'swing'"),
+        ("MARKETS", "krw-btc", "MARKETS was 'krw-btc': a market is KRW- and a coin in capitals"),
+        ("MARKETS", "KRW-BTC,USDT-ETH", "MARKETS was 'USDT-ETH': a market is KRW-"),
+        ("MARKETS", ",", "MARKETS was '': a market is KRW-"),
+        ("SCALP__INTERVAL_MINUTES", "7", "was '7': Upbit has candles of 1, 3, 5, 10, 15, 30, 60"),
+        ("SWING__INTERVAL_MINUTES", "1440", "was '1440': Upbit has candles of 1, 3, 5"),
+        (
+            "SCALP__TIMEOUT_MINUTES",
+            "33",
+            "SCALP__TIMEOUT_MINUTES=33 must be a whole number of candles of "
+            "SCALP__INTERVAL_MINUTES=5",
+        ),
+        ("SWING__MIN_HISTORY_DAYS", "210", "must leave something of SWING__MIN_HISTORY_DAYS=210"),
+        (
+            "SCALP__HISTORY_DAYS",
+            "59",
+            "SCALP__MIN_HISTORY_DAYS=60 must not be above SCALP__HISTORY",
+        ),
+        ("SCALP__FIRST_FIT_DAYS", "121", "SCALP__FIRST_FIT_DAYS=121 must not be above"),
+        (
+            "SCALP__WITHOUT_FEATURES",
+            "returns,momentum,averages,oscillators,trend,volatility,moments,volume,shape,calendar",
+            "SCALP__WITHOUT_FEATURES must leave a model at least one group of features",
+        ),
+        (
+            "TRADING__LEASE_SECONDS",
+            "1",
+            "TRADING__HEARTBEAT_SECONDS=2 must be at most half of TRADING__LEASE_SECONDS=1",
+        ),
+        (
+            "TRADING__SIZE_FROM_70",
+            "0.2",
+            "TRADING__SIZE_FROM_80=0.15 must not be below TRADING__SIZE_FROM_70=0.2",
+        ),
+        (
+            "TRADING__ORDER_POLL_SECONDS",
+            "6",
+            "TRADING__ORDER_POLL_SECONDS=6 must not be above TRADING__ORDER_POLL_MOST_SECONDS=5",
+        ),
+        (
+            "TRADING__PRICE_CONFIRM_SECONDS",
+            "5",
+            "TRADING__PRICE_CONFIRM_SECONDS=5 must be below TRADING__MAX_PRICE_AGE_SECONDS=5",
+        ),
+        ("TRADING__CAPITAL_KRW", "NaN", "TRADING__CAPITAL_KRW was 'NaN'"),
+        ("TRADING__CAPITAL_KRW", "1e400", "TRADING__CAPITAL_KRW was '1e400'"),
+        ("RETRAIN_AFTER_HOURS", "1e30", "RETRAIN_AFTER_HOURS was '1e30'"),
+        ("SYNTHETIC__SEED", "99999999999999999999", "SYNTHETIC__SEED was"),
+        ("BASE_SEED", "99999999999", "BASE_SEED was"),
+        ("MLFLOW_PORT", "3000", "DAGSTER_PORT and MLFLOW_PORT must differ, both were 3000"),
+        ("PAPER_EXCHANGE_PORT", "5000", "MLFLOW_PORT and PAPER_EXCHANGE_PORT must differ"),
+        ("ASSETS_URL", "foo://bucket", "ASSETS_URL was 'foo://bucket'"),
+        ("EXCHANGE_URL", "127.0.0.1:8700", "must be on this machine (http://127.0.0.1:<port>)"),
+        ("EXCHANGE_URL", "http://127.0.0.1:99999", "must be on this machine"),
+        ("EXCHANGE_URL", "http://127.0.0.1:8700/v1", "must be on this machine"),
+        ("EXCHANGE_URL", "http://a@127.0.0.1:8700", "must be on this machine"),
         ("EXCHANGE_URL", "https://api.upbit.com", "must be on this machine"),
         ("EXCHANGE_URL", "http://127.0.0.1.example.com", "must be on this machine"),
     ],
@@ -84,6 +143,97 @@ def test_a_wrong_value_is_refused_with_its_name_the_value_and_the_rule(
     with pytest.raises(SettingsError) as refused:
         load_settings()
     assert says in str(refused.value)
+
+
+def test_a_wrong_database_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://me:hush-hush@127.0.0.1/db")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert "DATABASE_URL was ********: it must begin with sqlite:/// or" in str(refused.value)
+    assert "hush-hush" not in str(refused.value)
+
+
+def test_every_interval_that_upbit_serves_is_taken() -> None:
+    assert tuple(i.minutes for i in Interval if i is not Interval.D1) == CANDLE_MINUTES
+    for minutes in CANDLE_MINUTES:
+        group = {"interval_minutes": minutes, "timeout_minutes": 720}
+        assert load_settings({"scalp": group}).scalp.interval_minutes == minutes
+
+
+# --- names that are none ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("TRADNG__X=1", "TRADING__X"),
+        ("TRADING_LEASE_SECONDS=9", "TRADING__LEASE_SECONDS"),
+        ("MARKET=KRW-BTC", "MARKETS"),
+        ("seed=3", "SEEDS"),
+        ("export PROFLE=swing", "PROFILE"),
+        ("UPBIT_ACESS_KEY=abc", "UPBIT_ACCESS_KEY"),
+    ],
+)
+def test_a_mistyped_name_in_the_file_is_refused_and_its_value_not_told(
+    home: Path, line: str, meant: str
+) -> None:
+    (home / ".env").write_text(f"SEEDS=2\n{line}\n")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    name = line.removeprefix("export ").partition("=")[0]
+    assert f"{name} in {home / '.env'} is no setting, did you mean {meant}?" in str(refused.value)
+    assert "abc" not in str(refused.value)
+
+
+def test_what_other_programs_read_in_the_file_is_left_alone(home: Path) -> None:
+    (home / ".env").write_text(
+        "DAGSTER_HOME=/x\nAWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\nHTTP_PROXY=c\n"
+        "MLFLOW_TRACKING_URI=d\nOMP_NUM_THREADS=1\nTZ=Asia/Seoul\nSEEDS=2\n"
+    )
+    assert load_settings().seeds == 2
+
+
+def test_every_name_of_the_example_is_a_setting() -> None:
+    """It may be copied whole; and it leaves none out."""
+    example = Path(__file__).parents[1] / ".env.example"
+    names = re.findall(r"^#([A-Z][A-Z0-9_]*)=", example.read_text(), re.MULTILINE)
+    assert sorted(names) == sorted({*effective_settings(load_settings()), "DAGSTER_HOME"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("TRADNG__MAX_STOPS", "TRADING__MAX_STOPS"), ("MARKET", "MARKETS"), ("PROFLE", "PROFILE")],
+)
+def test_a_mistyped_name_in_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError, match=f"{name} in the environment is no setting.*{meant}"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["TRACING__MAX_SPANS", "AIRFLOW__CORE__DAGS", "SEED", "PORT"])
+def test_what_the_environment_has_for_other_programs_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    load_settings()
+
+
+def test_a_mistyped_argument_of_make_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in the environment as well, where SEED alone would be another program's."""
+    monkeypatch.setenv("SEED", "3")
+    monkeypatch.setenv("MAKEFLAGS", r" -- SEED=3 ARGS=-k\ a\ b")
+    with pytest.raises(SettingsError, match="SEED is no setting, did you mean SEEDS"):
+        load_settings()
+
+
+@pytest.mark.parametrize("flags", ["w", "", "-- 'ARGS=", " -j2 -- PROFILE=swing ARGS=-x"])
+def test_other_arguments_of_make_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, flags: str
+) -> None:
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    load_settings()
 
 
 @pytest.mark.parametrize(

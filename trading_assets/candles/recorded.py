@@ -21,6 +21,7 @@ from trading_assets.candles.frame import (
     step_us,
 )
 from trading_assets.candles.gaps import Gap, GapKind, Span, gap_frame, missing_spans
+from trading_assets.candles.recording_files import recording_path
 from trading_assets.candles.series import CandleSeries, regular_series
 from trading_assets.errors import CorruptStore, EnvironmentProblem
 from trading_assets.exchange.model import Interval
@@ -44,11 +45,6 @@ class StoredCandles:
     def series(self) -> CandleSeries:
         """All of it on the regular grid."""
         return regular_series(self.frame, self.gaps, self.interval)
-
-
-def recording_path(folder: Path, market: str, interval: Interval) -> Path:
-    """Where the candles of `market` lie."""
-    return folder / f"{market}-{interval.value}.parquet"
 
 
 def read_recordings(

@@ -12,6 +12,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from trading_assets.candles.recording_files import require_recording
 from trading_assets.commands.files import swap_in
 from trading_assets.commands.services import child_environment
 from trading_assets.database import connect, database_url, prepare
@@ -33,9 +34,11 @@ def prepare_world(
     close_runs_since: given by `run`, which knows that nothing of the world runs: Dagster runs that
         are still called started, or that ended after this moment (the stop of the previous start
         took them down), are closed and may be asked for again. None leaves every run alone.
-    Raises WrongWorld when a folder or the database is another world's, EnvironmentProblem when
-    Dagster's or MLflow's storage cannot be made.
+    Raises SettingsError when there is no such recording, before anything is made; WrongWorld when a
+    folder or the database is another world's, EnvironmentProblem when Dagster's or MLflow's storage
+    cannot be made.
     """
+    require_recording(settings)
     world = world_of(settings)
     for folder in (world.data, world.mlruns, world.dagster_home):
         claim(folder, world.name)

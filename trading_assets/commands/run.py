@@ -14,6 +14,7 @@ from types import FrameType
 
 from sqlalchemy.engine import Engine
 
+from trading_assets.candles.recording_files import require_recording
 from trading_assets.clock import Clock
 from trading_assets.commands import dagster_web, services, signal_table
 from trading_assets.commands.first_guard import first_guard
@@ -61,9 +62,10 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
 
     yes: the first start with real money does not ask for its phrase.
 
-    Raises EnvironmentProblem (a port in use, another start, left-over processes) and WrongWorld
-    before anything is started.
+    Raises EnvironmentProblem (a port in use, another start, left-over processes), SettingsError (no
+    such recording) and WrongWorld before anything is started.
     """
+    require_recording(settings)
     tell_evaluation(settings, clock, say)
     confirm_live_start(settings, clock, say, yes=yes)
     world = world_of(settings)

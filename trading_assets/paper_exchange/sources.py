@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from trading_assets.candles.recording_files import require_recording
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.exchange.model import Interval
 from trading_assets.paper_exchange.markets import Markets
@@ -17,8 +18,9 @@ def markets_of(settings: Settings, world: World, now: datetime) -> Markets:
     """The prices of the sandbox: synthetic, or one recording.
 
     now: decides how far a recording is moved if this is the world's first start. Raises
-    EnvironmentProblem when the mode has no price source or the recording's files are not there,
-    CorruptStore when they cannot be used, WrongWorld when the state folder is another world's.
+    EnvironmentProblem when the mode has no price source, SettingsError when the recording's files
+    are not there, CorruptStore when they cannot be used, WrongWorld when the state folder is
+    another world's.
     """
     if settings.trading_mode is not TradingMode.SANDBOX:
         raise EnvironmentProblem(
@@ -33,6 +35,7 @@ def markets_of(settings: Settings, world: World, now: datetime) -> Markets:
 
 def _recorded(settings: Settings, world: World, now: datetime) -> RecordedMarkets:
     assert settings.recorded is not None  # the caller asked
+    require_recording(settings)
     folder = settings.under_root(settings.recorded).resolve()
     interval = Interval.of_minutes(settings.recorded_interval_minutes)
     claim(world.exchange, world.name)

@@ -222,7 +222,7 @@ def test_a_file_that_is_no_recording_is_refused(recording: Path, problem: str) -
 
 
 def test_a_missing_market_is_named(recording: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"KRW-XRP-60m\.parquet"):
+    with pytest.raises(SettingsError, match=r"KRW-XRP-60m\.parquet"):
         opened(recording, markets="KRW-BTC,KRW-XRP")
 
 
