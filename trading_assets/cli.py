@@ -83,7 +83,8 @@ def _fault_options(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KIND[,NAME=VALUE...]",
         help="let something go wrong, e.g. late,seconds=5,times=always or "
-        "maintenance,path=/v1/orders,times=always; may be repeated (docs/paper_exchange.md)",
+        "maintenance,path=/v1/orders,times=always; body=... comes last and may have commas; "
+        "may be repeated (docs/paper_exchange.md)",
     )
 
 

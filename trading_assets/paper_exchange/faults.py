@@ -4,6 +4,7 @@ A fault of requests happens to the next ones of its path; a fault of prices and 
 while by the exchange's clock. Nothing happens unless somebody asks for it.
 """
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -40,6 +41,7 @@ ALWAYS = "always"
 # What `path` is unless it is said.
 _ORDERS = "/v1/orders$"
 _STREAMS = "/websocket/v1"
+_BODY_BEGINS = re.compile(r",\s*body=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +93,43 @@ class Fault:
 def parse_fault(text: str) -> Fault:
     """A fault as a person writes it: `late,seconds=5,times=always`, `maintenance,path=/v1/orders`.
 
+    `body=` comes last: what follows it is the body, commas and all.
     Raises ValueError that says what is wrong.
     """
-    kind, *pairs = [part.strip() for part in text.split(",")]
-    if kind not in set(FaultKind):
-        raise ValueError(f"a fault must be one of {', '.join(FaultKind)}, was {kind!r}")
-    values: dict[str, Any] = {}
+    before, *body = _BODY_BEGINS.split(text, maxsplit=1)
+    kind, *pairs = [part.strip() for part in before.split(",")]
+    values = {"body": body[0]} if body else {}
     for pair in pairs:
         name, found, value = pair.partition("=")
         if not found or name not in _READERS:
             raise ValueError(f"a fault's part must be name=value of {_NAMES}, was {pair!r}")
-        values[name] = _READERS[name](name, value)
-    return Fault(FaultKind(kind), **values)
+        values[name] = value
+    return _fault(kind, values)
 
 
 def fault_of(values: Mapping[str, Any]) -> Fault:
-    """A fault from a JSON object with the names of Fault. Raises ValueError."""
-    parts = [str(values.get("kind", ""))]
-    for name, value in values.items():
-        if name != "kind":
-            parts.append(f"{name}={ALWAYS if value is None and name == 'times' else value}")
-    return parse_fault(",".join(parts))
+    """A fault from a JSON object with the names of Fault. Raises ValueError, TypeError."""
+    if "kind" not in values:
+        raise ValueError(f"kind is missing: a fault must be one of {', '.join(FaultKind)}")
+    rest = {name: _as_text(name, value) for name, value in values.items() if name != "kind"}
+    return _fault(values["kind"], rest)
+
+
+def _fault(kind: Any, values: Mapping[str, str]) -> Fault:
+    if kind not in list(FaultKind):
+        raise ValueError(f"a fault must be one of {', '.join(FaultKind)}, was {kind!r}")
+    read: dict[str, Any] = {name: _READERS[name](name, value) for name, value in values.items()}
+    return Fault(FaultKind(kind), **read)
+
+
+def _as_text(name: str, value: Any) -> str:
+    if name not in _READERS:
+        raise ValueError(f"a fault's part must be one of {_NAMES}, was {name!r}")
+    if name == "times" and value is None:
+        return ALWAYS
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise TypeError(f"{name} must be text or a number, was {value!r}")
+    return str(value)
 
 
 def _whole(name: str, text: str) -> int:

@@ -172,6 +172,11 @@ def test_maintenance_lasts_until_it_is_cleared(running: RunningExchange, client:
             "refuse,status=401,name=expired_access_key",
             Fault(FaultKind.REFUSE, status=401, name="expired_access_key"),
         ),
+        ("body,times=2,body=", Fault(FaultKind.BODY, times=2)),
+        (
+            'body, path=/v1/accounts, body={"a": 1, "times": 2}, times=3',
+            Fault(FaultKind.BODY, path="/v1/accounts", body=b'{"a": 1, "times": 2}, times=3'),
+        ),
     ],
 )
 def test_a_fault_is_read_from_text(text: str, fault: Fault) -> None:
@@ -220,6 +225,14 @@ def test_faults_are_given_from_outside(running: RunningExchange, client: Signed)
     assert client.get("/v1/accounts").status_code == 200
     wrong = httpx.post(control + "/faults", json={"kind": "explode"}, timeout=30)
     assert (wrong.status_code, "must be one of" in wrong.json()["error"]) == (400, True)
+
+
+def test_a_body_with_commas_is_given_from_outside(running: RunningExchange, client: Signed) -> None:
+    body = '[{"currency": "KRW", "balance": "1"},{}]'
+    fault = {"kind": "body", "body": body, "times": 1}
+    assert httpx.post(running.url + "/control/faults", json=fault, timeout=30).status_code == 204
+    assert client.get("/v1/accounts").text == body
+    assert client.get("/v1/accounts").json()[0]["balance"] == "10000000"
 
 
 def test_books_deposits_and_steps_are_given_from_outside(
