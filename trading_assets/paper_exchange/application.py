@@ -178,8 +178,14 @@ class PaperExchange(Starlette):
         """Raise the flags of `market` in /v1/market/all: `warning`, PRICE_FLUCTUATIONS, ...
 
         They take the place of the ones before; none clears them. Raises ValueError for an unknown
-        name. An upstream's own flags cannot be changed.
+        name, MarketNotFound, and EnvironmentProblem over an upstream: its flags are its own.
         """
+        if self.upstream is not None:
+            raise EnvironmentProblem(
+                f"the flags of {market!r} are passed through from {self.upstream.url} "
+                "and cannot be raised here"
+            )
+        self.markets.check_listed(market)
         known = {WARNING, *quotation.CAUTIONS}
         if not set(names) <= known:
             raise ValueError(f"flags must be among {sorted(known)}, were {sorted(names)}")

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trading_assets.errors import EnvironmentProblem
+from trading_assets.errors import EnvironmentProblem, ExchangeUnavailable, MarketNotFound
 from trading_assets.paper_exchange.account import BrokenBooks
 from trading_assets.paper_exchange.faults import fault_of
 
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from trading_assets.paper_exchange.application import PaperExchange
 
 Json = dict[str, Any]
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    InvalidOperation,
+    BrokenBooks,
+    EnvironmentProblem,
+    MarketNotFound,
+)
 
 
 def routes(exchange: "PaperExchange") -> list[Route]:
@@ -32,6 +40,9 @@ def routes(exchange: "PaperExchange") -> list[Route]:
     async def show(request: Request) -> Response:
         del request
         return JSONResponse({"faults": exchange.faults.names(), "now": exchange.now_ms()})
+
+    async def check_listed(market: str) -> None:
+        await exchange.liquidity.source.refresh([market], exchange.now_ms())
 
     async def add_fault(values: Json) -> None:
         exchange.faults.add(fault_of(values))
@@ -42,13 +53,18 @@ def routes(exchange: "PaperExchange") -> list[Route]:
         return Response(status_code=204)
 
     async def pin_book(values: Json) -> None:
+        await check_listed(str(values["market"]))
         exchange.liquidity.pin(
             str(values["market"]), values["bids"], values["asks"], exchange.now_ms()
         )
 
-    async def unpin_book(request: Request) -> Response:
-        exchange.liquidity.unpin(request.query_params.get("market", ""))
-        return Response(status_code=204)
+    async def unpin_book(request: Request) -> None:
+        if "market" not in request.query_params:
+            raise ValueError("market is missing: DELETE /control/books?market=KRW-BTC")
+        market = request.query_params["market"]
+        if exchange.liquidity.pinned(market) is None:
+            await check_listed(market)
+        exchange.liquidity.unpin(market)
 
     async def deposit(values: Json) -> None:
         with exchange.account.change() as change:
@@ -67,7 +83,7 @@ def routes(exchange: "PaperExchange") -> list[Route]:
         Route("/control/faults", _posted(add_fault), methods=["POST"]),
         Route("/control/faults", clear_faults, methods=["DELETE"]),
         Route("/control/books", _posted(pin_book), methods=["POST"]),
-        Route("/control/books", unpin_book, methods=["DELETE"]),
+        Route("/control/books", _answered(unpin_book), methods=["DELETE"]),
         Route("/control/deposits", _posted(deposit), methods=["POST"]),
         Route("/control/flags", _posted(flag), methods=["POST"]),
         Route("/control/steps", _posted(advance), methods=["POST"]),
@@ -75,18 +91,36 @@ def routes(exchange: "PaperExchange") -> list[Route]:
 
 
 def _posted(act: Callable[[Json], Awaitable[None]]) -> Callable[[Request], Awaitable[Response]]:
+    async def read_and_act(request: Request) -> None:
+        values = json.loads(await request.body())
+        if not isinstance(values, dict):
+            raise TypeError("must be an object")
+        await act(values)
+
+    answered = _answered(read_and_act)
+
     async def respond(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             return JSONResponse({"error": "send JSON as application/json"}, 415)
+        return await answered(request)
+
+    return respond
+
+
+def _answered(
+    act: Callable[[Request], Awaitable[None]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """`act` as an endpoint: 204, or the sentence of what it raises."""
+
+    async def respond(request: Request) -> Response:
         try:
-            values = json.loads(await request.body())
-            if not isinstance(values, dict):
-                raise TypeError("must be an object")
-            await act(values)
+            await act(request)
         except KeyError as exc:
             return JSONResponse({"error": f"{exc.args[0]} is missing"}, 400)
-        except (ValueError, TypeError, InvalidOperation, BrokenBooks, EnvironmentProblem) as exc:
+        except _REFUSALS as exc:
             return JSONResponse({"error": str(exc)}, 400)
+        except ExchangeUnavailable as exc:
+            return JSONResponse({"error": str(exc)}, 503)
         return Response(status_code=204)
 
     return respond

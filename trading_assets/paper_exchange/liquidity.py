@@ -11,7 +11,6 @@ from decimal import Decimal
 from itertools import count
 from typing import Protocol
 
-from trading_assets.errors import MarketNotFound
 from trading_assets.exchange.model import Side
 from trading_assets.paper_exchange.books import order_book
 from trading_assets.paper_exchange.exact import exactly
@@ -58,8 +57,7 @@ class LocalBooks:
     async def refresh(self, markets: Collection[str], now_ms: int) -> None:
         del now_ms
         for market in markets:
-            if market not in self._markets.markets:
-                raise MarketNotFound(f"there is no market {market}")
+            self._markets.check_listed(market)
 
     def book(self, market: str, now_ms: int) -> Book:
         last = self._markets.last_trades(market, now_ms + 1, 1)

@@ -229,6 +229,13 @@ class Markets(ABC):
         """Coins in five minutes: the median of the first candles, so that it never changes."""
         return self._volumes(market)
 
+    def check_listed(self, market: str) -> None:
+        """Raises MarketNotFound, which names the markets that there are."""
+        if market not in self._keys:
+            raise MarketNotFound(
+                f"there is no market {market!r}; there are {', '.join(self.markets)}"
+            )
+
     # --- how ----------------------------------------------------------------------------------
 
     def _median_volume(self, market: str) -> float:
@@ -236,8 +243,7 @@ class Markets(ABC):
         return float(np.median(first.volume)) * 5 / self.base.minutes
 
     def _is_finer(self, market: str, interval: Interval) -> bool:
-        if market not in self._keys:
-            raise MarketNotFound(f"there is no market {market}; there are {list(self.markets)}")
+        self.check_listed(market)
         if interval.minutes < self.base.minutes:
             self.check_finer(interval)
             return True

@@ -74,11 +74,19 @@ class Upstream:
         except httpx.HTTPError as exc:
             raise ExchangeUnavailable(f"{about} at {self.url}: {exc!r}") from exc
         if answer.status_code == 404:
-            raise MarketNotFound(f"{about}: {self.url} answered 404")
+            raise self._not_listed(wanted)
         if answer.status_code != 200:
             raise ExchangeUnavailable(f"{about}: {self.url} answered {answer.status_code}")
         for book in _books(answer.text, about):
             self._known[book.market] = _Known(book, now_ms)
+        if missing := [market for market in wanted if market not in self._known]:
+            raise self._not_listed(missing)
+
+    def _not_listed(self, wanted: Collection[str]) -> MarketNotFound:
+        return MarketNotFound(
+            f"{self.url} has no order book of {' or '.join(map(repr, wanted))}; its /v1/market/all "
+            "lists the markets that there are"
+        )
 
     def _is_fresh(self, market: str, now_ms: int) -> bool:
         known = self._known.get(market)
