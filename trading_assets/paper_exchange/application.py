@@ -188,7 +188,8 @@ class PaperExchange(Starlette):
         self.markets.check_listed(market)
         known = {WARNING, *quotation.CAUTIONS}
         if not set(names) <= known:
-            raise ValueError(f"flags must be among {sorted(known)}, were {sorted(names)}")
+            rule = f"flags must be among {', '.join(sorted(known))}"
+            raise ValueError(f"{rule}, were {', '.join(sorted(names))}")
         self._flags = {**self._flags, market: frozenset(names)}
 
     # --- time -----------------------------------------------------------------------------------

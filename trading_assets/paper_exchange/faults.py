@@ -12,6 +12,8 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
+from trading_assets.paper_exchange.exact import cut
+
 
 class FaultKind(StrEnum):
     # Any request.
@@ -41,6 +43,8 @@ ALWAYS = "always"
 # What `path` is unless it is said.
 _ORDERS = "/v1/orders$"
 _STREAMS = "/websocket/v1"
+_METHODS = ("", "GET", "POST", "DELETE")
+_LONGEST_SECONDS = 1_000_000_000  # some 30 years, whose ms still fit a file
 _BODY_BEGINS = re.compile(r",\s*body=")
 
 
@@ -74,10 +78,18 @@ class Fault:
             object.__setattr__(self, "path", default)
         if self.times is not None and self.times < 1:
             raise ValueError(f"times must be at least 1, was {self.times}")
-        if self.seconds < 0:
-            raise ValueError(f"seconds must not be below 0, was {self.seconds}")
+        if not 0 <= self.seconds <= _LONGEST_SECONDS:
+            raise ValueError(f"seconds must be from 0 to {_LONGEST_SECONDS}, was {self.seconds:g}")
         if not 0 <= self.share < 1:
             raise ValueError(f"share must be from 0 to below 1, was {self.share}")
+        if self.share != cut(self.share):
+            raise ValueError(f"share must have at most 8 decimals, was {self.share}")
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"status must be from 400 to 599, was {self.status}")
+        if not self.path.startswith("/"):
+            raise ValueError(f"path must begin with /, was {self.path!r}")
+        if self.method not in _METHODS:
+            raise ValueError(f"method must be GET, POST or DELETE, was {self.method!r}")
 
     def concerns(self, path: str, method: str) -> bool:
         """Whether it may happen to such a request or stream."""
@@ -135,6 +147,8 @@ def _as_text(name: str, value: Any) -> str:
 def _whole(name: str, text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError(f"{name} must be a whole number, was {text!r}")
+    if len(text) > 9:
+        raise ValueError(f"{name} must be below 1000000000, was {text[:40]}")
     return int(text)
 
 

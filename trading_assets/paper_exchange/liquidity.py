@@ -180,9 +180,11 @@ def _check_book(book: Book) -> None:
     for name, levels, rises in (("bids", book.bids, False), ("asks", book.asks, True)):
         prices = [level.price for level in levels]
         if not 1 <= len(levels) <= DEPTH or sorted(set(prices), reverse=not rises) != prices:
-            raise ValueError(f"{name} must be 1 to {DEPTH} prices, best first, were {prices}")
+            said = ", ".join(map(str, prices)) or "none"
+            raise ValueError(f"{name} must be 1 to {DEPTH} prices, best first, were {said}")
         if min(prices) <= 0 or any(level.size <= 0 for level in levels):
-            raise ValueError(f"{name} must have prices and sizes above 0, were {levels}")
+            said = ", ".join(f"{level.size} at {level.price}" for level in levels)
+            raise ValueError(f"{name} must have prices and sizes above 0, were {said}")
     if book.bids[0].price >= book.asks[0].price:
         raise ValueError(
             f"the best bid must be below the best ask, were {book.bids[0].price} and "

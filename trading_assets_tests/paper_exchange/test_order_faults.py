@@ -193,7 +193,14 @@ def test_a_fault_is_read_from_text(text: str, fault: Fault) -> None:
         ("late,times=0", "times must be at least 1, was 0"),
         ("late,times=-1", "times must be a whole number, was '-1'"),
         ("partial,share=1", "share must be from 0 to below 1, was 1"),
-        ("hang,seconds=-1", "seconds must not be below 0"),
+        ("hang,seconds=-1", "seconds must be from 0 to 1000000000, was -1"),
+        ("hang,seconds=1e400", "seconds must be from 0 to 1000000000, was inf"),
+        ("partial,share=1e-9", "share must have at most 8 decimals, was 1E-9"),
+        ("partial,share=1e-99999", "share must have at most 8 decimals"),
+        ("refuse,status=204", "status must be from 400 to 599, was 204"),
+        ("reset,path=v1/orders", "path must begin with /, was 'v1/orders'"),
+        ("reset,method=post", "method must be GET, POST or DELETE, was 'post'"),
+        ("late,times=" + "9" * 5000, "times must be below 1000000000, was 9999"),
     ],
 )
 def test_a_wrong_fault_is_refused_with_its_rule(text: str, rule: str) -> None:
@@ -255,7 +262,7 @@ def test_books_deposits_and_steps_are_given_from_outside(
         "the best bid must be below the best ask, were 41000 and 41000",
     )
     missing = httpx.post(control + "/books", json={"market": BTC}, timeout=30)
-    assert missing.json() == {"error": "bids is missing"}
+    assert missing.json() == {"error": "bids is missing: the body has market, bids, asks"}
 
 
 def test_flags_of_a_market_are_raised_and_cleared(running: RunningExchange) -> None:
