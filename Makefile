@@ -58,7 +58,7 @@ evaluate: environment ## after materialize: what would each profile have earned,
 paper-exchange: environment ## serve the paper exchange alone; Ctrl-C stops it
 	@exec $(BIN)/trading-assets paper-exchange
 
-status: environment ## print the latest signals
+status: environment ## print signals, account, positions, leases and halts
 	@$(BIN)/trading-assets status
 
 doctor: environment ## check everything and say what mends what
