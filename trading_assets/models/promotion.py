@@ -1,9 +1,10 @@
 """The gate: may a challenger become champion?
 
-Pure values in, a verdict out (modelling.md section 0 "Gate", sections 4 and 5). Only twins are
-compared, on rows that neither has seen. Promote unless worse: demanding significance would freeze
-the champion. The honest goals of section 5 are reported elsewhere and are never gates. Not here:
-carrying a verdict out (`retrain.py`).
+Pure values in, a verdict out; docs/models.md has the table of gates. Only twins are compared, on
+rows that neither has seen. Promote unless worse: a gate window is too short to show that a slightly
+better model is better, so demanding significance would freeze the champion. Whether a model is
+worth trading is the evaluation's question (docs/evaluation.md) and never a gate. Not here: carrying
+a verdict out (`retrain.py`).
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ LARGEST_ECE = 0.05
 # Direction and calibration are judged on at least so many days of twin predictions.
 JUDGED_DAYS = 90
 # Paired comparison: the least mean (nats), the bound that must not lie below 0, and how much
-# evidence it takes. At 7 days only failures block (section 4), so fewer blocks decide nothing.
+# evidence it takes: the mean of fewer blocks of 3 days is mostly luck, so they decide nothing.
 LEAST_MEAN_GAIN = -0.005
 UPPER_PERCENTILE = 90
 LEAST_BLOCKS = 4

@@ -1,6 +1,6 @@
 """BUY, SELL or HOLD, and the coded reason why.
 
-Pure values in, values out, standard library only. The rule is modelling.md section 0 "Decision".
+Pure values in, values out, standard library only. docs/signals.md says the rule in words.
 Not here: sizes, limits and whether a position exists; SELL only ever closes one.
 """
 

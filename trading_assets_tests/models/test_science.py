@@ -1,9 +1,9 @@
 """The science test: no edge is found where there is none, the planted one where there is.
 
-ARCHITECTURE section 3, by experiments on the synthetic market (`science.py`). In CI at a reduced
-size: 60 days without an edge and 120 with it (the profile's own history), one LightGBM seed a
-model, at most 60 rounds; about a minute of CPU. `deep` (make test-deep) takes 120 days, five seeds
-and all rounds.
+By experiments on the synthetic market (`science.py`; the table is in docs/models.md). In CI at a
+reduced size: 60 days without an edge and 120 with it (the profile's own history), one LightGBM
+seed a model, at most 60 rounds; about a minute of CPU. `deep` (make test-deep) takes 120 days, five
+seeds and all rounds.
 """
 
 from collections.abc import Sequence

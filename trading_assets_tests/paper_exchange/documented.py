@@ -97,7 +97,7 @@ TRADE: Row = {
     "ask_bid": "BID",
     "sequential_id": 17510687993360000,
 }
-# The order book has no documented sample in ../shared: section 3 of the protocol reference.
+# ../shared has no documented sample of the order book: written by hand in its documented shape.
 ORDERBOOK: Row = {
     "market": "KRW-BTC",
     "timestamp": 1751606040403,

@@ -16,7 +16,7 @@ OHLCV = ["open", "high", "low", "close", "volume", "value"]
 
 
 class Rerouted(requests.Session):
-    """pyupbit's `requests`, sent to another host: upbit_clients.md section 3, way A."""
+    """A session for pyupbit, which knows Upbit's host only: it sends each request elsewhere."""
 
     def __init__(self, base_url: str) -> None:
         super().__init__()

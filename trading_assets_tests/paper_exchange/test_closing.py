@@ -1,4 +1,4 @@
-"""The closing arithmetic of section 5 of the protocol reference, worked out by hand."""
+"""What remains of an order when it ends (funds, fee, volume), worked out by hand."""
 
 from decimal import Decimal
 
