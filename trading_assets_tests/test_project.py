@@ -1,4 +1,7 @@
-"""The project's own promises: make, README, pins, import rules, no machine's paths."""
+"""The project's own promises: make, pins, import rules, no machine's paths.
+
+What the documents promise is `test_documents.py`.
+"""
 
 import re
 import shutil
@@ -59,31 +62,6 @@ def test_help_lists_every_target_that_a_person_may_call() -> None:
 def test_help_is_what_a_bare_make_does() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("make <target>")
-
-
-@pytest.mark.parametrize("document", sorted(p.name for p in ROOT.glob("*.md")))
-def test_every_make_target_a_document_names_exists(document: str) -> None:
-    text = (ROOT / document).read_text(encoding="utf-8")
-    named = set(re.findall(r"`make ([a-z][a-z-]*)", text))
-    named |= set(re.findall(r"^make ([a-z][a-z-]*)", text, re.MULTILINE))
-    assert named <= makefile_targets()
-
-
-def test_every_command_the_documents_name_exists() -> None:
-    from trading_assets.cli import COMMANDS
-
-    texts = [p.read_text(encoding="utf-8") for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]]
-    named = {n for text in texts for n in re.findall(r"`trading-assets ([a-z-]+)", text)}
-    assert named <= {command.name for command in COMMANDS}
-
-
-def test_every_link_of_the_documents_leads_somewhere() -> None:
-    links = [
-        (document, link)
-        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
-    ]
-    assert [(d.name, link) for d, link in links if not (d.parent / link).exists()] == []
 
 
 def test_every_setting_is_in_the_example_file() -> None:
