@@ -95,7 +95,7 @@ def test_every_make_target_exists() -> None:
     assert [one for one in named if one[1] not in makefile_targets()] == []
 
 
-def test_every_command_exists_and_has_the_options_named(
+def test_every_command_is_told_exists_and_has_the_options_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     calls = [
@@ -106,6 +106,8 @@ def test_every_command_exists_and_has_the_options_named(
     ]
     commands = {command.name for command in COMMANDS}
     assert [(document, name) for document, _, name in calls if name not in commands] == []
+    made = {target for _, line in code() for target in re.findall(r"make ([a-z][a-z-]*)", line)}
+    assert commands - {name for _, _, name in calls} - made == set()
     helps = {}
     for name in commands:
         with pytest.raises(SystemExit):
