@@ -90,15 +90,19 @@ def _fault_options(command: argparse.ArgumentParser) -> None:
 
 def _materialize(settings: Settings) -> int:
     from trading_assets.clock import SystemClock
+    from trading_assets.commands.groups import end_as_by_ctrl_c
     from trading_assets.commands.materialize import materialize
 
+    end_as_by_ctrl_c()  # it takes its paper exchange along
     return materialize(settings, SystemClock(), say)
 
 
 def _evaluate(settings: Settings) -> int:
     from trading_assets.clock import SystemClock
     from trading_assets.commands.evaluate import evaluate
+    from trading_assets.commands.groups import end_as_by_ctrl_c
 
+    end_as_by_ctrl_c()
     return evaluate(settings, SystemClock(), say)
 
 
@@ -147,11 +151,11 @@ def _halt(settings: Settings, chosen: argparse.Namespace) -> int:
     from trading_assets.clock import SystemClock
     from trading_assets.commands.halt import halt
 
-    return halt(settings, SystemClock(), say, chosen.reason)
+    return halt(settings, SystemClock(), say, " ".join(chosen.reason) or "by hand")
 
 
 def _halt_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("reason", nargs="?", default="by hand", help="kept with the halt")
+    command.add_argument("reason", nargs="*", help="why, in any words; kept with the halt")
 
 
 def _resume(settings: Settings) -> int:
@@ -162,13 +166,11 @@ def _resume(settings: Settings) -> int:
 
 
 def _guard(settings: Settings, chosen: argparse.Namespace) -> int:
-    import signal
-
     from trading_assets.clock import SystemClock
+    from trading_assets.commands.groups import end_as_by_ctrl_c
     from trading_assets.commands.guard import guard
 
-    # A SIGTERM gives the positions back as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_as_by_ctrl_c()  # it gives the positions back
     return guard(settings, SystemClock(), say, now_open=chosen.now_open)
 
 

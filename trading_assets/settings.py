@@ -114,6 +114,7 @@ Hours = Annotated[Decimal, Field(gt=0, le=8760)]
 Days = Annotated[int, Field(gt=0, le=36500)]
 Minutes = Annotated[int, Field(gt=0, le=525_600)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[int, Field(ge=1, le=10**6)]
 Factor = Annotated[Decimal, Field(ge=0, le=1000)]
 Share = Annotated[Decimal, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -163,14 +164,13 @@ def _check_windows(
             f"timeout_minutes={group.timeout_minutes} must be a whole number of candles of "
             f"interval_minutes={group.interval_minutes}"
         )
-    judged = group.calibration_days + group.gate_days
-    if judged >= group.min_history_days:
-        raise ValueError(
-            f"calibration_days={group.calibration_days} and gate_days={group.gate_days} must leave "
-            f"something of min_history_days={group.min_history_days} to train on"
-        )
     if group.history_days is None:
         return
+    if group.calibration_days + group.gate_days >= group.history_days:
+        raise ValueError(
+            f"calibration_days={group.calibration_days} and gate_days={group.gate_days} must leave "
+            f"something of history_days={group.history_days} to train on"
+        )
     for name in ("min_history_days", "first_fit_days"):
         if getattr(group, name) > group.history_days:
             raise ValueError(
@@ -247,10 +247,10 @@ class TradingSettings(_Group):
     minimum_buffer: Share = Decimal("0.05")
     # Limits. Exits are looked at for seven days back, so no rest or streak may be longer.
     max_exposure: Share = Decimal("0.5")
-    max_positions: Annotated[int, Field(ge=1, le=1000)] = 5
+    max_positions: Count = 5
     rest_minutes: Annotated[Decimal, Field(ge=0, le=10080)] = Decimal(15)
     rest_after_stop_minutes: Annotated[Decimal, Field(ge=0, le=10080)] = Decimal(60)
-    max_stops: Annotated[int, Field(ge=1, le=1000)] = 4
+    max_stops: Count = 4
     stop_window_hours: Annotated[Decimal, Field(gt=0, le=120)] = Decimal(24)
     stop_pause_hours: Annotated[Decimal, Field(ge=0, le=48)] = Decimal(2)
     max_day_loss: Ratio = Decimal("0.03")

@@ -112,6 +112,23 @@ def test_a_database_that_nobody_serves_is_one_sentence_without_its_password(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"), [([], "by hand"), (["odd"], "odd"), (["odd", "today"], "odd today")]
+)
+def test_the_reason_of_a_halt_needs_no_quotes(
+    words: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    def halted(*arguments: object) -> int:
+        given.append(str(arguments[-1]))
+        return 0
+
+    monkeypatch.setattr("trading_assets.commands.halt.halt", halted)
+    assert cli.main(["halt", *words]) == 0
+    assert given == [reason]
+
+
 def test_status_of_a_world_never_prepared_says_what_to_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -88,7 +88,7 @@ def test_lists_are_comma_separated_and_groups_use_two_underscores(
             "SCALP__TIMEOUT_MINUTES=33 must be a whole number of candles of "
             "SCALP__INTERVAL_MINUTES=5",
         ),
-        ("SWING__MIN_HISTORY_DAYS", "210", "must leave something of SWING__MIN_HISTORY_DAYS=210"),
+        ("SCALP__GATE_DAYS", "105", "must leave something of SCALP__HISTORY_DAYS=120 to train on"),
         (
             "SCALP__HISTORY_DAYS",
             "59",

@@ -8,6 +8,7 @@ the best of many settings looks good by luck, and the deflated Sharpe ratio says
 setting anything (a person does), reading candles and printing (`commands/tune.py`).
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from trading_assets.backtest import measure
-from trading_assets.backtest.cadence import Cadence
+from trading_assets.backtest.cadence import Cadence, CadenceUnit
 from trading_assets.backtest.candidates import Candidates
 from trading_assets.backtest.documents import Number
 from trading_assets.backtest.engine import simulate
@@ -44,8 +45,9 @@ from trading_assets.backtest.walk_forward import (
 from trading_assets.candles.frame import FloatArray, from_us
 from trading_assets.candles.series import CandleSeries
 from trading_assets.errors import EnvironmentProblem, NotEnoughHistory
+from trading_assets.features.catalogue import WARM_UP
 from trading_assets.features.matrix import feature_matrix
-from trading_assets.features.sequences import Sequences, make_sequences
+from trading_assets.features.sequences import SEQUENCE_LENGTH, Sequences, make_sequences
 from trading_assets.models.profiles import costs
 from trading_assets.rules.exits import VolatilityExits
 from trading_assets.rules.profile import ModelShape, Profile
@@ -265,8 +267,6 @@ class _Bench:
         held_out_from = last - held_out(profile)
         # The only place that sees all candles: from here on the held-out ones are gone.
         known = {market: s.until(held_out_from) for market, s in series.items()}
-        if any(len(s) == 0 for s in known.values()):
-            raise _too_short(profile, held_out_from)
         plan = plan_of(settings, profile)
         plan = replace(
             plan,
@@ -274,15 +274,17 @@ class _Bench:
             refit=Cadence(2 * plan.refit.count, plan.refit.unit),
             recalibrate=plan.refit,
         )
+        if any(len(s) == 0 for s in known.values()):
+            raise _too_short(profile, series, plan)
         sequences = {m: make_sequences(feature_matrix(s), s) for m, s in known.items()}
         until = held_out_from - profile.horizon * max(HORIZONS)
         bench = cls(profile, settings, known, sequences, plan, until, until, held_out_from)
         try:
             begin = bench._all_predict_from()
         except NotEnoughHistory as exc:
-            raise _too_short(profile, held_out_from) from exc
+            raise _too_short(profile, series, plan) from exc
         if until - begin < timedelta(days=LEAST_DAYS):
-            raise _too_short(profile, held_out_from)
+            raise _too_short(profile, series, plan)
         return replace(bench, judged_from=begin)
 
     def judge(self, knobs: Knobs) -> tuple[Trial, FloatArray]:
@@ -373,11 +375,27 @@ def _tuning(bench: _Bench, tried: Sequence[tuple[Trial, FloatArray]], earlier: i
     )
 
 
-def _too_short(profile: Profile, held_out_from: datetime) -> NotEnoughHistory:
+def _too_short(
+    profile: Profile, series: Mapping[str, CandleSeries], plan: WalkForwardPlan
+) -> NotEnoughHistory:
+    a_day = timedelta(days=1)
+    there = min(len(s) for s in series.values()) * profile.interval / a_day
+    unseen, first = held_out(profile) / a_day, plan.first_fit / a_day
+    # The models' dates are the calendar's: the first one may come almost a whole step later.
+    step = plan.refit.count * (31 if plan.refit.unit is CadenceUnit.MONTHS else 1)
+    unusable = (WARM_UP + SEQUENCE_LENGTH) * profile.interval + profile.horizon * max(HORIZONS)
+    needed = first + step + LEAST_DAYS + unseen + unusable / a_day
+    name = profile.name.upper()
+    collected = (
+        "all that there is is collected"
+        if profile.history is None
+        else f"{name}__HISTORY_DAYS={profile.history / a_day:g} is what is collected and trained on"
+    )
     return NotEnoughHistory(
-        f"{profile.name}: not enough history to tune on before the last evaluation window, which "
-        f"begins {held_out_from:%Y-%m-%d} and stays unseen; the first model's history and "
-        f"{LEAST_DAYS} days to judge on have to lie before it"
+        f"{profile.name}: not enough history to tune on: {there:.0f} days of candles are there, "
+        f"up to {math.ceil(needed)} are needed: {first:.0f} before the first model "
+        f"({name}__FIRST_FIT_DAYS), {step} until its date, {LEAST_DAYS} to judge on, the last "
+        f"{unseen:.0f}, which stay unseen, and the warm-up; {collected}"
     )
 
 

@@ -205,6 +205,8 @@ def _stretches(
         return
     first, last = (from_us(int(t)) for t in open_time[[0, -1]].astype(np.int64))
     moments = cadence.moments(first, last)
+    if not moments:
+        return
     edges = [np.datetime64(to_us(moment), "us") for moment in moments]
     after_all = open_time[-1] + np.timedelta64(1, "us")
     yield from zip(moments, edges, [*edges[1:], after_all], strict=True)

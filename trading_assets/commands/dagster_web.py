@@ -7,7 +7,9 @@ every other client reads: GraphQL.
 import http.client
 import json
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from trading_assets.errors import NotReadyYet
@@ -16,7 +18,8 @@ _TIMEOUT_SECONDS = 3.0
 _RUNS = """{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}, limit: 50) {
   ... on Runs { results { runId jobName status tags { key value }
                           stepStats { stepKey status } } } } }"""
-_FAILED = """{ runsOrError(filter: {statuses: [FAILURE]}, limit: 10) {
+_FAILED = """query($since: Float) {
+  runsOrError(filter: {statuses: [FAILURE], createdAfter: $since}, limit: 10) {
   ... on Runs { results { runId jobName status tags { key value } stepStats { stepKey status } } }
 } }"""
 _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name
@@ -49,9 +52,13 @@ def runs_in_progress(port: int) -> tuple[RunLine, ...]:
     return tuple(_run(result) for result in _ask(port, _RUNS)["runsOrError"].get("results", ()))
 
 
-def failed_runs(port: int) -> tuple[RunLine, ...]:
-    """The newest failed runs, newest first. Raises NotReadyYet as above."""
-    return tuple(_run(result) for result in _ask(port, _FAILED)["runsOrError"].get("results", ()))
+def failed_runs(port: int, since: datetime) -> tuple[RunLine, ...]:
+    """The newest failed runs of those made after `since` (aware), newest first.
+
+    Raises NotReadyYet as above.
+    """
+    answer = _ask(port, _FAILED, {"since": since.timestamp()})
+    return tuple(_run(result) for result in answer["runsOrError"].get("results", ()))
 
 
 def broken_locations(port: int) -> dict[str, str]:
@@ -95,10 +102,10 @@ def _named(steps: Any, status: str) -> tuple[str, ...]:
     return tuple(s["stepKey"].replace("__", "/") for s in steps if s["status"] == status)
 
 
-def _ask(port: int, query: str) -> dict[str, Any]:
+def _ask(port: int, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/graphql",
-        data=json.dumps({"query": query}).encode(),
+        data=json.dumps({"query": query, "variables": variables or {}}).encode(),
         headers={"Content-Type": "application/json"},
     )
     try:

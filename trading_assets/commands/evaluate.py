@@ -7,11 +7,14 @@ and no network.
 
 from collections.abc import Callable, Iterator
 
+from trading_assets.candles.recording_files import require_recording
 from trading_assets.clock import Clock
 from trading_assets.commands.materialize import dagster_command, followed
 from trading_assets.commands.prepare import prepare_world
 from trading_assets.commands.profiles import profiles
+from trading_assets.errors import NotReadyYet
 from trading_assets.settings import Settings
+from trading_assets.world import world_of
 
 OF_A_MARKET = ("walk_forward", "shadow")
 CONCLUSIONS = ("profile_choice", "forecast", "model_comparison", "report")
@@ -20,8 +23,17 @@ TOGETHER = "conclusions"
 
 
 def evaluate(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
-    """Walk every profile forward in every market, then choose; 1 when something failed."""
-    world = prepare_world(settings, say)
+    """Walk every profile forward in every market, then choose; 1 when something failed.
+
+    Raises NotReadyYet when nothing was collected yet, and as `prepare_world`.
+    """
+    require_recording(settings)
+    world = world_of(settings)
+    if not any(world.candles.glob("*")):
+        raise NotReadyYet(
+            f"the world {world.name} has nothing to evaluate yet: run `make materialize` first"
+        )
+    prepare_world(settings, say)
     (world.run / "logs").mkdir(parents=True, exist_ok=True)
 
     def follow(name: str, command: tuple[str, ...]) -> bool:

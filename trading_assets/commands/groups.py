@@ -24,6 +24,22 @@ class Member:
     command: str
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """What asks a program to end: Ctrl-C, `kill`, and the end of its terminal.
+
+    Not the last one where it is ignored: who started the program with nohup wants it to go on.
+    """
+    asked = (signal.SIGINT, signal.SIGTERM)
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return asked if ignored else (*asked, signal.SIGHUP)
+
+
+def end_as_by_ctrl_c() -> None:
+    """Let every one of them raise KeyboardInterrupt, so that what was begun is ended in order."""
+    for number in ending_signals():
+        signal.signal(number, signal.default_int_handler)
+
+
 def members(groups: Iterable[int]) -> tuple[Member, ...]:
     """The living processes of `groups`; zombies, which hold nothing any more, do not count."""
     wanted = set(groups)

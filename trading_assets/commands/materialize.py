@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.clock import Clock
 from trading_assets.commands import groups, services, signal_table
-from trading_assets.commands.ports import answers
+from trading_assets.commands.ports import answers, user_of
 from trading_assets.commands.prepare import prepare_world
 from trading_assets.database import open_database
 from trading_assets.errors import EnvironmentProblem
@@ -33,6 +33,7 @@ _STEP = re.compile(r" - (?P<step>\S+) - STEP_(?P<what>SUCCESS|FAILURE) - (?P<tex
 _OWN_ERROR = re.compile(r"^trading_assets\.errors\.(?P<said>\w+: .+)$", re.MULTILINE)
 _TOOK = re.compile(r" in ([\d.]+m?s|\d+m\d+s)")
 START_PATIENCE_SECONDS = 60.0
+END_PATIENCE_SECONDS = 10.0
 UNEVALUATED = (
     "PROFILE=auto enters nothing before the profiles are evaluated: `make evaluate` does it now, "
     "`make run` does it by itself"
@@ -127,11 +128,15 @@ def followed(
         ) as process,
     ):
         assert process.stdout is not None
-        for line in process.stdout:
-            file.write(line)
-            told = step_words(line)
-            if told is not None:
-                say(f"{name}: {told}")
+        try:
+            for line in process.stdout:
+                file.write(line)
+                told = step_words(line)
+                if told is not None:
+                    say(f"{name}: {told}")
+        except BaseException:
+            _end(process)
+            raise
     if process.returncode == 0:
         return True
     say(f"!! {name}: failed (exit code {process.returncode}), from {log}:")
@@ -194,6 +199,15 @@ def paper_exchange(
         process.wait()
 
 
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Dagster ends its run in order when it is asked to; whoever was asked alone asks it too."""
+    process.terminate()
+    try:
+        process.wait(END_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
 def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path, clock: Clock) -> None:
     deadline = clock.now().timestamp() + START_PATIENCE_SECONDS
     while not answers(port):
@@ -211,11 +225,11 @@ def require_world(port: int, world: World) -> None:
             served = json.load(answer).get("world")
     except (OSError, ValueError, AttributeError) as exc:
         raise EnvironmentProblem(
-            f"what answers on port {port} is no paper exchange ({exc}): stop it, or set "
-            "PAPER_EXCHANGE_PORT to a free port"
+            f"what answers on port {port} is no paper exchange ({exc}) but {user_of(port)}: stop "
+            "it, or set PAPER_EXCHANGE_PORT to a free port"
         ) from exc
     if served != world.name:
         raise EnvironmentProblem(
-            f"the paper exchange on port {port} serves the world {served}, not {world.name}: "
-            "stop it, or set PAPER_EXCHANGE_PORT to a free port"
+            f"the paper exchange on port {port}, {user_of(port)}, serves the world {served}, not "
+            f"{world.name}: stop it, or set PAPER_EXCHANGE_PORT to a free port"
         )

@@ -34,6 +34,10 @@ class OnlyOne:
         return self.folder / "run.json"
 
     @property
+    def _started(self) -> Path:
+        return self.folder / "started_at"
+
+    @property
     def _stopped(self) -> Path:
         return self.folder / "stopped_at"
 
@@ -72,6 +76,20 @@ class OnlyOne:
         """Record this process and the groups it has started."""
         state = {"pid": os.getpid(), "groups": sorted(alive)}
         swap_in(self._state, json.dumps(state, indent=1) + "\n")
+
+    def starting(self, now: datetime) -> None:
+        """Record when this start began."""
+        swap_in(self._started, now.isoformat() + "\n")
+
+    def running_since(self) -> datetime | None:
+        """When the start that lives now began; None when none does."""
+        pid = self._pid()
+        if pid is None or not _lives(pid):
+            return None
+        try:
+            return datetime.fromisoformat(self._started.read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return None
 
     def stopping(self, now: datetime) -> None:
         """Record that the stop began: runs that end from now on are its doing."""

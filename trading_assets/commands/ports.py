@@ -1,12 +1,15 @@
 """Ports on 127.0.0.1: which are free, which are taken, and which setting changes each."""
 
+import shlex
 import socket
+import textwrap
 from contextlib import closing
 
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.settings import Settings, TradingMode
 
 LOOPBACK = "127.0.0.1"
+_SHOWN = 100  # characters of a command
 
 
 def is_free(port: int) -> bool:
@@ -53,15 +56,33 @@ def server_ports(settings: Settings) -> dict[str, int]:
 def require_free_ports(settings: Settings) -> None:
     """Raise EnvironmentProblem naming each port that is taken, its setting and a way out."""
     ports = server_ports(settings)
-    if len(set(ports.values())) < len(ports):
-        listed = ", ".join(f"{name}={port}" for name, port in ports.items())
-        raise EnvironmentProblem(f"each server needs a port of its own, the settings say {listed}")
     taken = {name: port for name, port in ports.items() if not is_free(port)}
     if taken:
         raise EnvironmentProblem(
             "\n".join(
-                f"port {port} is in use by another program: stop it, or set {name} to a free "
+                f"port {port} is in use by {user_of(port)}: stop it, or set {name} to a free "
                 f"port (for example `make run {name}={free_ports(1)[0]}`)"
                 for name, port in taken.items()
             )
         )
+
+
+def user_of(port: int) -> str:
+    """Who listens on `port`, for a person: pid and command where the system tells them."""
+    import psutil
+
+    try:
+        pids = {
+            c.pid
+            for c in psutil.net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN and c.laddr.port == port and c.pid is not None
+        }
+        commands = {pid: shlex.join(psutil.Process(pid).cmdline()) for pid in sorted(pids)}
+    except (psutil.Error, OSError):
+        commands = {}  # another user's, or gone
+    if not commands:
+        return "another program"
+    pid, command = next(iter(commands.items()))
+    named = f"pid {pid} (`{textwrap.shorten(command, _SHOWN, placeholder=' ...')}`)"
+    ours = "trading_assets" in command
+    return f"{named}, one of ours, which `kill {pid}` ends" if ours else named

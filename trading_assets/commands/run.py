@@ -18,6 +18,7 @@ from trading_assets.candles.recording_files import require_recording
 from trading_assets.clock import Clock
 from trading_assets.commands import dagster_web, services, signal_table
 from trading_assets.commands.first_guard import first_guard
+from trading_assets.commands.groups import ending_signals
 from trading_assets.commands.live_start import confirm_live_start, tell_evaluation
 from trading_assets.commands.only_one import OnlyOne
 from trading_assets.commands.ports import free_ports, require_free_ports
@@ -31,7 +32,7 @@ from trading_assets.commands.unguarded import (
 )
 from trading_assets.database import open_database
 from trading_assets.errors import NotReadyYet
-from trading_assets.models.verdicts import Verdict, VerdictKind, latest_verdict
+from trading_assets.models.verdicts import training_verdict
 from trading_assets.settings import ProfileName, Settings, TradingMode
 from trading_assets.signals import choice_table
 from trading_assets.signals.choices import latest_choice, leading_profile, traded_profile
@@ -50,7 +51,7 @@ class StopRequest:
     times: int = 0
 
     def install(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ending_signals():
             signal.signal(number, self._asked)
 
     def _asked(self, _number: int, _frame: FrameType | None) -> None:
@@ -72,6 +73,7 @@ def run(settings: Settings, clock: Clock, say: Callable[[str], None], *, yes: bo
     only_one = OnlyOne(world.run)
     lock = only_one.take(clock)
     require_free_ports(settings)
+    only_one.starting(clock.now())
     asked = StopRequest()
     asked.install()
     say(_opening(settings, world))
@@ -223,7 +225,7 @@ class _Story:
             return
         try:
             runs = dagster_web.runs_in_progress(self.settings.dagster_port)
-            failed = dagster_web.failed_runs(self.settings.dagster_port)
+            failed = dagster_web.failed_runs(self.settings.dagster_port, self.started_at)
             broken = dagster_web.broken_locations(self.settings.dagster_port)
         except NotReadyYet as exc:
             yield f"{since}: {exc}"
@@ -286,15 +288,6 @@ def _is_settled(engine: Engine, line: signal_table.SignalLine) -> bool:
         return True
     verdict = training_verdict(engine, line.market, line.profile)
     return verdict is not None and (not verdict.passed or line.created_at >= verdict.decided_at)
-
-
-def training_verdict(engine: Engine, market: str, profile: str) -> Verdict | None:
-    """How the last training ended: the gate's verdict, or the one that refused to train at all."""
-    promotion = latest_verdict(engine, VerdictKind.PROMOTION, market, profile)
-    if promotion is not None:
-        return promotion
-    may_train = latest_verdict(engine, VerdictKind.MAY_TRAIN, market, profile)
-    return may_train if may_train is not None and not may_train.passed else None
 
 
 def _elapsed(span: timedelta) -> str:

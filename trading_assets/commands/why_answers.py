@@ -74,6 +74,9 @@ def answers(facts: Facts) -> Iterator[Answer]:
 def data(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
     """Are the candles fresh, and was the model asked at each?"""
     limit = CANDLE_LIMIT_INTERVALS * facts.subject.interval
+    if m.newest_close is None and facts.awaits_first_model(m):
+        yield Answer("data", Level.WARN, m.market, "its candles are being collected", "wait")
+        return
     if m.newest_close is None:
         yield Answer("data", Level.FAIL, m.market, "no candles collected yet", "make run")
         return
@@ -92,6 +95,9 @@ def data(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
 
 def model(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
     """Is there a model, and did a retraining confirm it lately?"""
+    if facts.awaits_first_model(m):
+        yield Answer("model", Level.WARN, m.market, "its first model is being trained", "wait")
+        return
     if m.signal is not None and m.signal.reason is Reason.NO_CHAMPION:
         text = m.signal.detail or "no model has passed the gate yet"
         yield Answer("model", Level.FAIL, m.market, text, "make run")
@@ -195,7 +201,8 @@ def blocked(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
         yield Answer("rule", Level.WARN, m.market, f"{m.limit.code}: {m.limit.detail}", "wait")
         return
     if signal is None:
-        yield Answer("rule", Level.WARN, m.market, "no signal yet", "make run")
+        fix = "wait" if facts.awaits_first_model(m) else "make run"
+        yield Answer("rule", Level.WARN, m.market, "no signal yet", fix)
         return
     busy = ", position open" if m.held else ""
     short = f"{signal.reason}{busy}"

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from trading_assets.commands.only_one import OnlyOne
 from trading_assets.database import positions, read
 from trading_assets.models.staleness import confirmed_at
+from trading_assets.models.verdicts import training_verdict
 from trading_assets.rules.funnel import FunnelCode, Refusal
 from trading_assets.rules.limits import limit_refusal
 from trading_assets.settings import ProfileName, Settings
@@ -31,13 +33,15 @@ from trading_assets.trading.states import IntentState
 from trading_assets.world import World
 
 WINDOW = timedelta(hours=DROUGHT_HOURS)
+FIRST_TRAINING = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class MarketFacts:
     """One market. newest_close: of the stored candles. signal: the newest of the profile. rows:
     judgements of the last 21 hours, oldest first. limit: the limit that refuses an entry now.
-    held: whether there is a position or an entry under way."""
+    held: whether there is a position or an entry under way. trained: whether a training of it has
+    ended, with a model or without."""
 
     market: str
     newest_close: datetime | None
@@ -46,6 +50,7 @@ class MarketFacts:
     rows: tuple[Decided, ...]
     limit: Refusal | None
     held: bool
+    trained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Facts:
     profile: whose signals these are, the traded one's where there is one. halt, missing: as the
     books have them. unknown: markets with an order whose outcome is unknown. has_capital: whether
     the ledger knows what the bot works with. last_trade: when a position was last opened.
+    started_at: when the `make run` that runs now began, None without one.
     """
 
     now: datetime
@@ -69,8 +75,18 @@ class Facts:
     not_enabled: str | None
     has_capital: bool
     last_trade: datetime | None
+    started_at: datetime | None
     retrain_after: timedelta
     entries_stop_after: timedelta
+
+    def awaits_first_model(self, market: MarketFacts) -> bool:
+        """Whether the market's first training is under way, or waits for its turn.
+
+        For an hour after the start, as long as a run may take; later it is a failure.
+        """
+        if self.started_at is None or market.trained:
+            return False
+        return self.now - self.started_at <= FIRST_TRAINING
 
     @property
     def last_buy(self) -> datetime | None:
@@ -115,6 +131,7 @@ def facts(settings: Settings, world: World, engine: Engine, now: datetime) -> Fa
                 rows=tuple(r for r in rows if r.predicted.market == market),
                 limit=refusals.get(market),
                 held=market in busy,
+                trained=training_verdict(engine, market, name) is not None,
             )
             for market in settings.markets
         ),
@@ -126,6 +143,7 @@ def facts(settings: Settings, world: World, engine: Engine, now: datetime) -> Fa
         not_enabled=not_enabled(settings),
         has_capital=has_capital,
         last_trade=last_trade,
+        started_at=OnlyOne(world.run).running_since(),
         retrain_after=timedelta(hours=float(settings.retrain_after_hours)),
         entries_stop_after=timedelta(hours=float(settings.entries_stop_after_hours)),
     )

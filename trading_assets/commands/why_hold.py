@@ -117,6 +117,13 @@ def verdict(known: Facts, every: Sequence[Answer]) -> str:
         others = f"; also {', '.join(causes[1:])}" if len(causes) > 1 else ""
         said = f"sick: {first.question}{market}: "
         return said + fitted(first.text, COLUMNS - len(said) - len(others)) + others
+    training = [m for m in known.markets if known.awaits_first_model(m)]
+    if training and known.started_at is not None:
+        since = age(known.now - known.started_at)
+        return (
+            f"normal: `make run` began {since} ago and trains the first models, "
+            f"{len(training)} of {len(known.markets)} markets have none yet"
+        )
     if known.traded.profile is None:
         return f"normal: nothing is entered, {known.traded.why}"
     if known.not_enabled is not None:

@@ -150,3 +150,12 @@ def _verdict(row: Row[Any]) -> Verdict:
         model_version=row.model_version,
         run_id=row.run_id,
     )
+
+
+def training_verdict(engine: Engine, market: str, profile: str) -> Verdict | None:
+    """How the last training ended: the gate's verdict, or the one that refused to train at all."""
+    promotion = latest_verdict(engine, VerdictKind.PROMOTION, market, profile)
+    if promotion is not None:
+        return promotion
+    may_train = latest_verdict(engine, VerdictKind.MAY_TRAIN, market, profile)
+    return may_train if may_train is not None and not may_train.passed else None

@@ -1,6 +1,7 @@
 """The search for settings: it never sees the last window, counts its trials and changes nothing."""
 
 import json
+import re
 import sys
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
@@ -158,8 +159,21 @@ def test_all_trials_are_judged_on_days_that_each_of_them_predicted() -> None:
 
 def test_too_little_history_is_one_sentence(settings: Settings) -> None:
     series = waves().slice(0, 24 * 120)
-    with pytest.raises(NotEnoughHistory, match="before the last evaluation window, which begins"):
+    with pytest.raises(NotEnoughHistory) as refused:
         searched(settings, series)
+    said = str(refused.value)
+    assert "120 days of candles are there, up to " in said
+    assert "60 before the first model (SWING__FIRST_FIT_DAYS), 62 until its date" in said
+    assert "32 to judge on, the last 50, which stay unseen" in said
+    assert said.endswith("all that there is is collected")
+
+
+def test_as_much_history_as_the_sentence_asks_for_is_enough(settings: Settings) -> None:
+    with pytest.raises(NotEnoughHistory) as refused:
+        searched(settings, waves().slice(0, 24 * 100))
+    asked_for = re.search(r"up to (\d+) are needed", str(refused.value))
+    assert asked_for is not None
+    assert searched(settings, waves().slice(0, 24 * int(asked_for[1])), trials=1).trials
 
 
 class Choices:

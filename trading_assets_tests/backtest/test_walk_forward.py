@@ -341,6 +341,12 @@ def test_no_rows_at_all_are_too_little_history(tmp_path: Path) -> None:
         walk(tmp_path, series(60).slice(0, 100), QUICK)
 
 
+def test_a_history_without_a_date_for_a_model_is_too_little(tmp_path: Path) -> None:
+    """23 days of January: the first of a month, when models are made, is not among them."""
+    with pytest.raises(NotEnoughHistory, match="before a date of the first model"):
+        walk(tmp_path, series(60).slice(24 * 2, 24 * 25), QUICK)
+
+
 def test_a_standstill_of_months_predicts_nothing_until_there_is_enough_again(
     tmp_path: Path,
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -15,11 +16,14 @@ from trading_assets.errors import NotReadyYet
 
 
 @contextmanager
-def answering(body: bytes, status: int = 200) -> Iterator[int]:
-    """The port of a server that gives `body` to every question."""
+def answering(body: bytes, status: int = 200, asked: list[Any] | None = None) -> Iterator[int]:
+    """The port of a server that gives `body` to every question. asked: gets the questions."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            question = self.rfile.read(int(self.headers["Content-Length"]))
+            if asked is not None:
+                asked.append(json.loads(question))
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
@@ -65,6 +69,14 @@ def test_a_run_in_progress_is_told_by_its_market_and_steps() -> None:
                 steps_failed=("swing/labels",),
             ),
         )
+
+
+def test_failures_are_asked_for_since_a_moment() -> None:
+    asked: list[Any] = []
+    with answering(graphql(runsOrError={"results": []}), asked=asked) as port:
+        assert dagster_web.failed_runs(port, datetime(2026, 1, 5, 12, tzinfo=UTC)) == ()
+    assert asked[0]["variables"] == {"since": 1767614400.0}
+    assert "createdAfter: $since" in asked[0]["query"]
 
 
 def test_a_location_that_does_not_load_is_named_with_its_error() -> None:

@@ -14,12 +14,16 @@ import pytest
 from trading_assets.clock import SteppedClock, SystemClock
 from trading_assets.commands import groups
 from trading_assets.commands.only_one import OnlyOne
-from trading_assets.commands.ports import free_ports, require_free_ports, server_ports
-from trading_assets.errors import EnvironmentProblem
+from trading_assets.commands.ports import free_ports, require_free_ports, server_ports, user_of
+from trading_assets.errors import EnvironmentProblem, SettingsError
 from trading_assets.settings import Settings, load_settings
 from trading_assets_tests.commands.children import SLEEPS, python
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+LISTENER = """
+import socket, time
+s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); time.sleep(600)
+"""
 # Takes the lock of the folder given, says so, and waits.
 HOLDER = """
 import pathlib, sys, time
@@ -52,8 +56,21 @@ def test_a_port_in_use_is_named_with_its_setting() -> None:
 
 
 def test_two_servers_on_one_port_are_refused() -> None:
-    with pytest.raises(EnvironmentProblem, match="a port of its own"):
-        require_free_ports(settings_with((4001, 4001, 4002)))
+    with pytest.raises(SettingsError, match="DAGSTER_PORT and MLFLOW_PORT must differ"):
+        settings_with((4001, 4001, 4002))
+
+
+def test_who_listens_on_a_port_is_named() -> None:
+    with subprocess.Popen(python(LISTENER), stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        said = user_of(port)
+        other.kill()
+    assert said.startswith(f"pid {other.pid} (`{sys.executable}")
+
+
+def test_who_cannot_be_named_is_another_program() -> None:
+    assert user_of(free_ports(1)[0]) == "another program"
 
 
 def test_live_needs_no_port_for_the_paper_exchange() -> None:

@@ -1,12 +1,20 @@
 """What the commands without servers ask Dagster for, and what they say at the end."""
 
+import os
+import signal
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from trading_assets import cli
 from trading_assets.commands.evaluate import evaluation_commands, failures
 from trading_assets.commands.materialize import UNEVALUATED, dagster_command, what_is_there
+from trading_assets.commands.ports import answers
 from trading_assets.orchestration.research.keys import CONCLUSIONS, evaluation_keys
 from trading_assets.settings import load_settings
 from trading_assets.signals.choices import record_choice
+from trading_assets_tests.commands.children import free_port, python, until, written_pid
 from trading_assets_tests.commands.world_rows import prepared, signal_row
 from trading_assets_tests.signals.choice_rows import EVALUATED, chosen
 
@@ -49,3 +57,67 @@ def test_evaluate_goes_on_after_a_failure_and_names_it() -> None:
 
     assert failures(settings, fails_for_btc) == ["KRW-BTC"]
     assert asked == ["KRW-BTC", "KRW-ETH", "conclusions"]
+
+
+def test_evaluate_before_anything_was_collected_names_the_command(
+    isolated_settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate"]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("has nothing to evaluate yet: run `make materialize` first\n")
+    assert list(isolated_settings.iterdir()) == []
+
+
+# The whole command, with a child in place of Dagster that writes its pid and waits for ever.
+MATERIALIZES = """
+import sys
+from trading_assets import cli
+from trading_assets.commands import materialize
+child = "import os, pathlib, sys, time; p = pathlib.Path(sys.argv[1]); d = p.with_suffix('.draft');"
+child += "d.write_text(str(os.getpid())); d.replace(p); time.sleep(600)"
+materialize.dagster_command = lambda *_, **__: (sys.executable, "-c", child, sys.argv[1])
+sys.exit(cli.main(["materialize"]))
+"""
+
+
+def test_a_materialize_that_is_asked_to_end_takes_its_paper_exchange_along(
+    isolated_settings: Path, tmp_path: Path
+) -> None:
+    port, file = free_port(), tmp_path / "pid"
+    with subprocess.Popen(
+        python(MATERIALIZES, file),
+        env={**os.environ, "PAPER_EXCHANGE_PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+    ) as started:
+        until(file.exists, 60)
+        child = written_pid(file)
+        assert answers(port)
+        started.send_signal(signal.SIGTERM)  # as `kill` does: nobody else is asked
+        assert started.wait(30) == 130
+    assert not answers(port)
+    until(lambda: not Path(f"/proc/{child}").exists())
+
+
+# Says which signals end it.
+SAYS = """
+import signal, sys
+from trading_assets.commands.groups import ending_signals
+print(*(s.name for s in ending_signals()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("ignored", "said"), [(False, "SIGINT SIGTERM SIGHUP\n"), (True, "SIGINT SIGTERM\n")]
+)
+def test_the_end_of_the_terminal_ends_what_was_not_started_by_nohup(
+    ignored: bool, said: str
+) -> None:
+    nohup = ("nohup",) if ignored else ()
+    done = subprocess.run(
+        (*nohup, *python(SAYS)),
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
+    assert done.stdout == said

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from trading_assets.commands.only_one import OnlyOne
 from trading_assets.database import verdicts, write
 from trading_assets.errors import MigrationNeeded
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
@@ -433,3 +434,52 @@ def test_it_is_one_screen_whatever_is_wrong(make: Callable[[], SilentWorld], lat
     _, lines = world.screen(NOW + later * HOUR)
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
+
+
+# --- the first training ---------------------------------------------------------------------------
+
+
+def started(world: SilentWorld, ago: timedelta) -> None:
+    """`make run` of this world runs: it is this process, and began so long ago."""
+    only_one = OnlyOne(world.world.run)
+    world.world.run.mkdir(parents=True, exist_ok=True)
+    only_one.write([])
+    only_one.starting(NOW - ago)
+
+
+def test_the_first_minutes_of_a_start_are_normal() -> None:
+    world = silent_world(TWO)
+    started(world, timedelta(minutes=1))
+    code, lines = world.screen()
+    assert code == 0
+    assert "WARN  data      KRW-BTC its candles are being collected -> wait" in lines
+    assert "WARN  model     KRW-BTC its first model is being trained -> wait" in lines
+    assert lines[-1] == (
+        "normal: `make run` began 1 min ago and trains the first models, 2 of 2 markets have none "
+        "yet"
+    )
+
+
+def test_the_first_training_is_told_per_market() -> None:
+    world = silent_world(TWO)
+    world.collect()
+    record_verdict(world.engine, Verdict(VerdictKind.PROMOTION, "KRW-BTC", "swing", True, (), NOW))
+    world.say(hours=1, p=None, reason="no_champion", detail="no model has passed the gate yet")
+    started(world, timedelta(minutes=3))
+    _, lines = world.screen()
+    assert "WARN  model     KRW-ETH its first model is being trained -> wait" in lines
+    assert not any("KRW-BTC its first model" in line for line in lines)
+
+
+def test_a_first_training_that_takes_more_than_an_hour_is_sick() -> None:
+    world = silent_world(TWO)
+    started(world, timedelta(hours=1, seconds=1))
+    code, lines = world.screen()
+    assert code == 1
+    assert lines[-1].startswith("sick: data KRW-BTC: no candles collected yet")
+
+
+def test_without_a_start_that_runs_the_first_model_is_missing() -> None:
+    code, lines = silent_world(TWO).screen()
+    assert code == 1
+    assert lines[-1].startswith("sick: data KRW-BTC: no candles collected yet")

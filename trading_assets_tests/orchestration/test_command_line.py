@@ -15,7 +15,10 @@ from trading_assets.world import World, world_of
 from trading_assets_tests.conftest import RunningExchange
 
 ROOT = Path(__file__).parents[2]
-FEW_DAYS = '{"history_days": 30, "min_history_days": 20}'
+FEW_DAYS = (
+    '{"history_days": 30, "min_history_days": 20, "calibration_days": 5, "gate_days": 5, '
+    '"first_fit_days": 20}'
+)
 
 
 def _prepared(exchange_url: str) -> tuple[Settings, World]:

@@ -60,8 +60,12 @@ def test_a_setting_reaches_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("SIZE_FROM_60", "0.12", "size_from_70=0.10 must not be below size_from_60=0.12"),
-        ("HEARTBEAT_SECONDS", "4.1", "must be at most half of lease_seconds=8"),
+        (
+            "SIZE_FROM_60",
+            "0.12",
+            "TRADING__SIZE_FROM_70=0.10 must not be below TRADING__SIZE_FROM_60=0.12",
+        ),
+        ("HEARTBEAT_SECONDS", "4.1", "must be at most half of TRADING__LEASE_SECONDS=8"),
         ("MAX_POSITIONS", "0", "greater than or equal to 1"),
         ("MAX_DAY_LOSS", "1", "less than 1"),
         ("CAPITAL_KRW", "0", "greater than 0"),
