@@ -27,6 +27,14 @@ UPBIT_URL = "https://api.upbit.com"
 LEAST_LOST_ORDER_SECONDS = 60
 # The intervals of `exchange.model.Interval` below a day.
 CANDLE_MINUTES = (1, 3, 5, 10, 15, 30, 60, 240)
+# The flags that Upbit raises on a market. One that it adds may be named before it is here.
+CAUTIONS = (
+    "PRICE_FLUCTUATIONS",
+    "TRADING_VOLUME_SOARING",
+    "DEPOSIT_AMOUNT_SOARING",
+    "GLOBAL_PRICE_DIFFERENCES",
+    "CONCENTRATION_OF_SMALL_ACCOUNTS",
+)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -86,6 +94,13 @@ def _market(code: str) -> str:
     if re.fullmatch(r"KRW-[A-Z0-9]{1,15}", code) is None:
         raise ValueError("a market is KRW- and a coin in capitals, like KRW-BTC")
     return code
+
+
+def _caution(name: str) -> str:
+    close = None if name in CAUTIONS else most_like(name, CAUTIONS)
+    if close is not None or re.fullmatch(r"[A-Z][A-Z_]*", name) is None:
+        raise ValueError(f"Upbit's flags are {', '.join(CAUTIONS)}")
+    return name
 
 
 def _database(url: SecretStr) -> SecretStr:
@@ -256,22 +271,26 @@ class TradingSettings(_Group):
     max_day_loss: Ratio = Decimal("0.03")
     max_peak_loss: Ratio = Decimal("0.07")
     # Entries.
-    max_price_age_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
+    max_price_age_seconds: Annotated[Decimal, Field(ge=Decimal("0.1"), le=60)] = Decimal(5)
     max_entry_slippage: Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))] = Decimal("0.002")
-    blocking_cautions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)] = (
+    blocking_cautions: Annotated[
+        tuple[Annotated[str, AfterValidator(_caution)], ...],
+        NoDecode,
+        BeforeValidator(_comma_separated),
+    ] = (
         "PRICE_FLUCTUATIONS",
         "GLOBAL_PRICE_DIFFERENCES",
         "CONCENTRATION_OF_SMALL_ACCOUNTS",
     )
     # Orders. The prefix marks the orders that are ours; never change it with orders open.
     order_prefix: Annotated[str, Field(pattern=r"^[a-z0-9]{1,12}$")] = "ta"
-    order_poll_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal("0.5")
-    order_poll_most_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
+    order_poll_seconds: Annotated[Decimal, Field(ge=Decimal("0.01"), le=60)] = Decimal("0.5")
+    order_poll_most_seconds: Annotated[Decimal, Field(ge=Decimal("0.01"), le=60)] = Decimal(5)
     lost_order_seconds: Annotated[Decimal, Field(gt=0, le=3600)] = Decimal(60)
     # The guard.
     lease_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(8)
-    heartbeat_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(2)
-    price_confirm_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(3)
+    heartbeat_seconds: Annotated[Decimal, Field(ge=Decimal("0.001"), le=60)] = Decimal(2)
+    price_confirm_seconds: Annotated[Decimal, Field(ge=Decimal("0.1"), le=60)] = Decimal(3)
     max_clock_skew_seconds: Annotated[Decimal, Field(gt=0, le=3600)] = Decimal(2)
     reconcile_seconds: Annotated[Decimal, Field(gt=0, le=3600)] = Decimal(60)
 
@@ -360,8 +379,8 @@ class Settings(BaseSettings):
     exchange_url: str | None = None  # default: the paper exchange, in `live` Upbit
     # Whose public prices the paper exchange passes on in `paper`; default Upbit's.
     upstream_url: str | None = None
-    candle_requests_per_second: Annotated[Decimal, Field(gt=0, le=10)] | None = None
-    request_timeout_seconds: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(5)
+    candle_requests_per_second: Annotated[Decimal, Field(ge=Decimal("0.1"), le=10)] | None = None
+    request_timeout_seconds: Annotated[Decimal, Field(ge=Decimal("0.1"), le=60)] = Decimal(5)
     upbit_access_key: SecretStr | None = None
     upbit_secret_key: SecretStr | None = None
     enable_live_orders: str | None = None

@@ -60,7 +60,13 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
 @pytest.mark.parametrize("command", ["run", "setup", "materialize", "evaluate", "paper-exchange"])
 @pytest.mark.parametrize(
     "told",
-    ["nowhere is no folder", "a_file is no folder", "half has no KRW-ETH-60m.parquet"],
+    [
+        "nowhere is no folder",
+        "a_file is no folder",
+        "half has no KRW-ETH-60m.parquet",
+        "minutes has no KRW-BTC-60m.parquet, KRW-ETH-60m.parquet but 1-minute candles of each: set "
+        "RECORDED_INTERVAL_MINUTES=1",
+    ],
 )
 def test_a_recording_that_is_not_there_is_refused_before_anything_is_made(
     command: str,
@@ -73,6 +79,9 @@ def test_a_recording_that_is_not_there_is_refused_before_anything_is_made(
     (isolated_settings / "a_file").touch()
     (isolated_settings / "half").mkdir()
     (isolated_settings / "half" / "KRW-BTC-60m.parquet").touch()
+    (isolated_settings / "minutes").mkdir()
+    for market in ("KRW-BTC", "KRW-ETH"):
+        (isolated_settings / "minutes" / f"{market}-1m.parquet").touch()
     before = sorted(isolated_settings.rglob("*"))
     monkeypatch.setenv("RECORDED", recorded)
     monkeypatch.setenv("MARKETS", "KRW-BTC,KRW-ETH")

@@ -120,6 +120,13 @@ def test_lists_are_comma_separated_and_groups_use_two_underscores(
             "5",
             "TRADING__PRICE_CONFIRM_SECONDS=5 must be below TRADING__MAX_PRICE_AGE_SECONDS=5",
         ),
+        (
+            "TRADING__BLOCKING_CAUTIONS",
+            "PRICE_FLUCTUATION",
+            "Upbit's flags are PRICE_FLUCTUATIONS,",
+        ),
+        ("TRADING__BLOCKING_CAUTIONS", "soaring", "Upbit's flags are"),
+        ("TRADING__ORDER_POLL_SECONDS", "0.001", "greater than or equal to 0.01"),
         ("TRADING__CAPITAL_KRW", "NaN", "TRADING__CAPITAL_KRW was 'NaN'"),
         ("TRADING__CAPITAL_KRW", "1e400", "TRADING__CAPITAL_KRW was '1e400'"),
         ("RETRAIN_AFTER_HOURS", "1e30", "RETRAIN_AFTER_HOURS was '1e30'"),
@@ -158,6 +165,12 @@ def test_every_interval_that_upbit_serves_is_taken() -> None:
     for minutes in CANDLE_MINUTES:
         group = {"interval_minutes": minutes, "timeout_minutes": 720}
         assert load_settings({"scalp": group}).scalp.interval_minutes == minutes
+
+
+def test_a_flag_that_upbit_adds_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADING__BLOCKING_CAUTIONS", "PRICE_FLUCTUATIONS,ORACLE_FAILURE")
+    flags = load_settings().trading.blocking_cautions
+    assert flags == ("PRICE_FLUCTUATIONS", "ORACLE_FAILURE")
 
 
 # --- names that are none ------------------------------------------------------------------------

@@ -32,4 +32,16 @@ def require_recording(settings: Settings) -> None:
     if missing:
         raise SettingsError(
             f"RECORDED was '{settings.recorded}': {rule}; {folder} has no {', '.join(missing)}"
+            f"{_other_interval(folder, settings, interval)}"
         )
+
+
+def _other_interval(folder: Path, settings: Settings, interval: Interval) -> str:
+    """The way out when the files are there, of the other interval that a recording may have."""
+    other = Interval.M1 if interval is Interval.M60 else Interval.M60
+    if not all(recording_path(folder, m, other).is_file() for m in settings.markets):
+        return ""
+    return (
+        f" but {other.minutes}-minute candles of each: set RECORDED_INTERVAL_MINUTES="
+        f"{other.minutes}"
+    )
