@@ -36,7 +36,7 @@ from trading_assets.trading.entry import sell_signal_after
 from trading_assets.trading.floor import Floor, seconds
 from trading_assets.trading.heart import Heart
 from trading_assets.trading.leases import Lease
-from trading_assets.trading.order_desk import NO_NEWS, OrderDesk, Pauses
+from trading_assets.trading.order_desk import NO_NEWS, OrderDesk, Pauses, said
 from trading_assets.trading.reconcile import alert_refused_key, reconcile
 from trading_assets.trading.records import Intent, Position
 from trading_assets.trading.states import IntentState, OrderReason, PositionState
@@ -301,7 +301,7 @@ class Guard:
         try:
             self._test(position, limit, volume)
         except TradingAssetsError as exc:
-            self.floor.tell(f"{position.market}: an exit would fail, {type(exc).__name__}: {exc}")
+            self.floor.tell(f"{position.market}: an exit would fail, {said(exc)}")
             return False
         return True
 
@@ -386,7 +386,7 @@ class Guard:
     def _note_no_news(self, position: Position, exc: Exception) -> None:
         """One minute without news is nothing; ten may hide a stray or a sale by hand."""
         now = self.floor.now()
-        told = f"{position.market}: not reconciled, {type(exc).__name__}: {exc}"
+        told = f"{position.market}: not reconciled, {said(exc)}"
         self.floor.tell(told)
         since = self._blind_since or now
         self._blind_since = since
@@ -400,13 +400,21 @@ class Guard:
 
     def _ask(self, position: Position) -> None:
         if self.rules is None:
-            with self.floor.step("ask what the market takes"):
-                self.rules = self.floor.account.rules(position.market)
+            self._learn_rules(position)
         if not self.tested:
             self._test_an_exit(position)
         account = reconcile(self.floor, self.lease.holder).account
         if account.settled:
             self.outside = account.outside(position.market)
+
+    def _learn_rules(self, position: Position) -> None:
+        """What the market takes, for judging dust; without an answer asked again at the next look,
+        because the rest of this one does not need it."""
+        try:
+            with self.floor.step("ask what the market takes"):
+                self.rules = self.floor.account.rules(position.market)
+        except (*NO_NEWS, BadRequest) as exc:
+            self.floor.tell(f"{position.market}: not told what it takes, {said(exc)}")
 
     def _test_an_exit(self, position: Position) -> None:
         """A run that took over learns so that its exit will be refused before it is needed.
@@ -423,8 +431,7 @@ class Guard:
                 f"{position.market}: the exchange would refuse to sell what is held: {exc}",
             )
         except NO_NEWS as exc:
-            told = f"its exit could not be tested, {type(exc).__name__}: {exc}"
-            self.floor.tell(f"{position.market}: {told}")
+            self.floor.tell(f"{position.market}: its exit could not be tested, {said(exc)}")
             return
         self.tested = True
 

@@ -171,7 +171,7 @@ class OrderDesk:
             if isinstance(exc, DuplicatedIdentifier):
                 self._used_up.add(intent.identifier)
             self._note_trouble(sent, exc)
-            return self._mark_unknown(sent, _said(exc))
+            return self._mark_unknown(sent, said(exc))
         return self._book(order)
 
     def _check_awake(self, intent: Intent, began: datetime) -> None:
@@ -206,7 +206,7 @@ class OrderDesk:
                 self._lease,
                 intent.identifier,
                 now=self._floor.now(),
-                detail=_said(refusal),
+                detail=said(refusal),
             )
 
     def _clear_up(self, intent: Intent, resend_until: datetime | None) -> Intent:
@@ -353,7 +353,7 @@ class OrderDesk:
 
     def _note_trouble(self, intent: Intent, trouble: TradingAssetsError) -> None:
         self._troubles += 1
-        self._floor.tell(f"order {intent.identifier}: {_said(trouble)}")
+        self._floor.tell(f"order {intent.identifier}: {said(trouble)}")
         if self._troubles == _ALERT_AFTER:
             exit_goes_on = " The exit goes on." if intent.leg is Leg.EXIT else ""
             self._floor.alert(
@@ -361,7 +361,7 @@ class OrderDesk:
                 "order_trouble",
                 f"order-trouble-{intent.identifier}",
                 f"{intent.market}: the {intent.leg} order {intent.identifier} is not clear after "
-                f"{self._troubles} tries: {_said(trouble)}.{exit_goes_on}",
+                f"{self._troubles} tries: {said(trouble)}.{exit_goes_on}",
             )
 
     def _tell_mismatch(self, order: Order, mismatch: LedgerMismatch) -> None:
@@ -399,5 +399,6 @@ def _amount(amount: Decimal | None) -> str:
     return "an unknown amount of" if amount is None else plain(amount)
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """An error in a sentence: its kind and its words."""
     return f"{type(error).__name__}: {error}"

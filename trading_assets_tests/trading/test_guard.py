@@ -557,6 +557,23 @@ def test_an_exit_test_without_an_answer_is_tried_again_at_the_next_look(held: He
     assert held.alert_kinds() == ["exit_refused_in_test"]
 
 
+@pytest.mark.parametrize("refusal", [ExchangeUnavailable("502"), OrderRejected("400 odd", "odd")])
+def test_a_look_goes_on_without_the_market_s_rules_and_asks_again(
+    held: Held, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    def refused(_market: str) -> None:
+        raise refusal
+
+    monkeypatch.setattr(held.exchange, "rules", refused)
+    steps: list[str] = []
+    object.__setattr__(held.floor, "on_step", steps.append)
+    with pytest.raises(AssertionError, match="still held"):
+        held.hold(*[(60, "1000")] * 3)
+    assert steps.count("before ask what the market takes") == steps.count("after read the account")
+    assert steps.count("after read the account") >= 3
+    assert held.alert_kinds() == []
+
+
 def test_the_rest_of_a_look_does_not_wait_for_the_exit_test(held: Held) -> None:
     held.exchange.test_error = ExchangeUnavailable("down")
     steps: list[str] = []
