@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["setup", "status"])
+@pytest.mark.parametrize("command", ["setup", "status", "halt", "guard"])
 def test_a_database_that_nobody_serves_is_one_sentence_without_its_password(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +136,16 @@ def test_the_reason_of_a_halt_needs_no_quotes(
     monkeypatch.setattr("trading_assets.commands.halt.halt", halted)
     assert cli.main(["halt", *words]) == 0
     assert given == [reason]
+
+
+def test_the_doctor_tells_of_a_database_that_nobody_serves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hush-hush@127.0.0.1:1/db")
+    assert cli.main(["doctor"]) == 1
+    told = capsys.readouterr().out
+    assert "FAIL  database: the database postgresql" in told
+    assert "hush-hush" not in told
 
 
 def test_status_of_a_world_never_prepared_says_what_to_run(

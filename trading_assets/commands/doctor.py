@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from trading_assets.commands import dagster_web, signal_table
-from trading_assets.commands.ports import answers, is_free, server_ports
+from trading_assets.commands.ports import answers, is_free, server_ports, user_of
 from trading_assets.database import heartbeats, open_database, read
 from trading_assets.errors import (
     DatabaseBusy,
+    EnvironmentProblem,
     MigrationNeeded,
     NotReadyYet,
     TradingAssetsError,
@@ -81,7 +82,7 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
     except (MigrationNeeded, WrongWorld) as exc:
         yield Finding(Level.FAIL, "database", str(exc), "make setup")
         return
-    except DatabaseBusy as exc:
+    except (DatabaseBusy, EnvironmentProblem) as exc:
         yield Finding(Level.FAIL, "database", str(exc))
         return
     try:
@@ -157,7 +158,7 @@ def ports(settings: Settings, world: World, *, running: bool) -> Iterator[Findin
             yield Finding(Level.OK, subject, "free")
         else:
             fix = f"stop what uses it, or set {name} to another port"
-            yield Finding(Level.WARN, subject, "in use", fix)
+            yield Finding(Level.WARN, subject, f"in use by {user_of(port)}", fix)
 
 
 def exchange(settings: Settings) -> Finding:
