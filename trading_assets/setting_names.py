@@ -12,6 +12,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from trading_assets.errors import SettingsError
+
 # How alike two names are when one is taken for the other mistyped (difflib's ratio: SEED and SEEDS
 # are 0.89). What a person wrote for us is judged more strictly than what the environment happens
 # to have.
@@ -21,19 +23,23 @@ _IF_OTHERS = " If another program reads it, unset it for this one."
 
 
 def mistyped(
-    known: Collection[str], env_file: Path, environment: Mapping[str, str] = os.environ
+    known: Collection[str],
+    written: Mapping[str, str],
+    env_file: Path,
+    environment: Mapping[str, str] = os.environ,
 ) -> list[str]:
     """A sentence for each name in `.env`, in make's arguments or in the environment that looks like
     one of `known` and is none.
 
-    known: every setting in capitals, those of a group with it (`TRADING__LEASE_SECONDS`).
+    known: every setting in capitals, those of a group with it (`TRADING__LEASE_SECONDS`). written:
+    what `env_file` sets.
     """
-    written = dotenv_values(env_file) if env_file.is_file() else {}
+    given = [name for name, value in environment.items() if value]
     said: dict[str, str] = {}
     for names, where, alike in (
         (written, f" in {env_file}", _ALIKE_FOR_US),
         (_given_to_make(environment), "", _ALIKE_FOR_US),
-        (environment, " in the environment", _ALIKE_BY_CHANCE),
+        (given, " in the environment", _ALIKE_BY_CHANCE),
     ):
         for name in names:
             close = _taken_for(name.upper(), known, alike)
@@ -42,6 +48,22 @@ def mistyped(
                     name, f"{name}{where} is no setting, did you mean {close}?{_IF_OTHERS}"
                 )
     return list(said.values())
+
+
+def written_in(env_file: Path) -> dict[str, str]:
+    """What `.env` sets, by name; an empty value counts as not given.
+
+    Raises SettingsError when it is no text.
+    """
+    if not env_file.is_file():
+        return {}
+    try:
+        values = dotenv_values(env_file, encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise SettingsError(
+            f"{env_file} must be UTF-8 text: {exc.reason} at byte {exc.start}"
+        ) from None
+    return {name: value for name, value in values.items() if value}
 
 
 def most_like(name: str, known: Iterable[str], alike: float = _ALIKE_FOR_US) -> str | None:

@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableValue
 
 from trading_assets.errors import SettingsError
-from trading_assets.setting_names import mistyped, most_like
+from trading_assets.setting_names import mistyped, most_like, written_in
 
 UPBIT_URL = "https://api.upbit.com"
 LEAST_LOST_ORDER_SECONDS = 60
@@ -104,8 +105,9 @@ def _caution(name: str) -> str:
 
 
 def _database(url: SecretStr) -> SecretStr:
-    if re.match(r"(sqlite:///|postgresql(\+psycopg2)?://)", url.get_secret_value()) is None:
-        raise ValueError("it must begin with sqlite:/// or postgresql://")
+    """Processes start in different folders: a path that is not absolute would be several files."""
+    if re.match(r"(sqlite:////.|postgresql(\+psycopg2)?://.)", url.get_secret_value()) is None:
+        raise ValueError("it must be sqlite:////<absolute path> or postgresql://...")
     return url
 
 
@@ -612,12 +614,27 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     that looks like a setting's and is none.
     """
     home = project_home()
+    env_file = home / ".env"
+    written = written_in(env_file)
     values: dict[str, Any] = {"TRADING_ASSETS_HOME": home, **(overrides or {})}
     try:
-        loaded = Settings(_env_file=home / ".env", **values)
+        loaded = Settings(_env_file=env_file, **values)
     except ValidationError as exc:
         raise SettingsError(_explain(exc)) from None
-    if wrong := mistyped(_NAMES, home / ".env"):
+    except UnreadableValue as exc:
+        # Its own words name the field and not the value.
+        raise SettingsError(
+            f"{exc}: a whole group is JSON, set what is in it one by one, for example "
+            "SCALP__STOP_LOSS=0.02"
+        ) from None
+    wrong = mistyped(_NAMES, written, env_file)
+    named = written.get("TRADING_ASSETS_HOME")
+    if named is not None and Path(named).expanduser().resolve() != home:
+        wrong.append(
+            f"TRADING_ASSETS_HOME={named} in {env_file} changes nothing, because it says where "
+            ".env is: set it in the environment"
+        )
+    if wrong:
         raise SettingsError("\n".join(wrong))
     return loaded
 

@@ -134,6 +134,8 @@ def test_lists_are_comma_separated_and_groups_use_two_underscores(
         ("BASE_SEED", "99999999999", "BASE_SEED was"),
         ("MLFLOW_PORT", "3000", "DAGSTER_PORT and MLFLOW_PORT must differ, both were 3000"),
         ("PAPER_EXCHANGE_PORT", "5000", "MLFLOW_PORT and PAPER_EXCHANGE_PORT must differ"),
+        ("DATABASE_URL", "sqlite:///x.db", "it must be sqlite:////<absolute path>"),
+        ("TRADING", "{lease", "a whole group is JSON"),
         ("ASSETS_URL", "foo://bucket", "ASSETS_URL was 'foo://bucket'"),
         ("EXCHANGE_URL", "127.0.0.1:8700", "must be on this machine (http://127.0.0.1:<port>)"),
         ("EXCHANGE_URL", "http://127.0.0.1:99999", "must be on this machine"),
@@ -156,7 +158,9 @@ def test_a_wrong_database_is_refused_without_its_password(monkeypatch: pytest.Mo
     monkeypatch.setenv("DATABASE_URL", "mysql://me:hush-hush@127.0.0.1/db")
     with pytest.raises(SettingsError) as refused:
         load_settings()
-    assert "DATABASE_URL was ********: it must begin with sqlite:/// or" in str(refused.value)
+    assert "DATABASE_URL was ********: it must be sqlite:////<absolute path> or" in str(
+        refused.value
+    )
     assert "hush-hush" not in str(refused.value)
 
 
@@ -211,6 +215,26 @@ def test_every_name_of_the_example_is_a_setting() -> None:
     example = Path(__file__).parents[1] / ".env.example"
     names = re.findall(r"^#([A-Z][A-Z0-9_]*)=", example.read_text(), re.MULTILINE)
     assert sorted(names) == sorted({*effective_settings(load_settings()), "DAGSTER_HOME"})
+
+
+def test_a_home_in_its_own_file_is_refused_unless_it_is_the_same(home: Path) -> None:
+    (home / ".env").write_text(f"TRADING_ASSETS_HOME={home}\n")
+    load_settings()
+    (home / ".env").write_text("TRADING_ASSETS_HOME=/elsewhere\n")
+    with pytest.raises(SettingsError, match="changes nothing, because it says where"):
+        load_settings()
+
+
+def test_a_file_that_is_no_text_is_one_sentence(home: Path) -> None:
+    (home / ".env").write_bytes(b"SEEDS=3\nPROFILE=\xff\xfe\n")
+    with pytest.raises(SettingsError, match=r"\.env must be UTF-8 text: invalid start byte"):
+        load_settings()
+
+
+def test_names_without_a_value_are_not_given(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".env").write_text("MARKET=\n")
+    monkeypatch.setenv("PROFLE", "")
+    load_settings()
 
 
 @pytest.mark.parametrize(
