@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trading_assets.errors import SettingsError, TradingAssetsError
-from trading_assets.settings import ProfileName, Settings, load_settings
+from trading_assets.settings import ProfileName, Settings, load_settings, misnamed
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command: its name, what it does in one line, and what does it.
 
-    options: adds the command's own options; `call` is then given the parsed ones as well.
+    options: adds the command's own options; `call` is then given the parsed ones as well. strict:
+    whether a misspelt setting keeps it from beginning; one that looks or sells only tells it.
     """
 
     name: str
     help: str
     call: Callable[..., int]
     options: Callable[[argparse.ArgumentParser], None] | None = None
+    strict: bool = False
 
 
 def say(line: str) -> None:
@@ -276,9 +278,13 @@ def _at_least_one(text: str) -> int:
 
 
 COMMANDS = (
-    Command("run", "start everything, in the foreground, until Ctrl-C", _run, _run_options),
-    Command("setup", "prepare folders and databases of the world; safe to repeat", _setup),
-    Command("settings", "print the effective settings, secrets hidden", _settings),
+    Command(
+        "run", "start everything, in the foreground, until Ctrl-C", _run, _run_options, strict=True
+    ),
+    Command(
+        "setup", "prepare folders and databases of the world; safe to repeat", _setup, strict=True
+    ),
+    Command("settings", "print the effective settings, secrets hidden", _settings, strict=True),
     Command("status", "print signals, account, positions, leases and halts", _status),
     Command("signals", "print the latest signal of each market and profile", _signals),
     Command("profiles", "print what each profile earned out of sample", _profiles),
@@ -295,8 +301,15 @@ COMMANDS = (
     Command("why-hold", "say why nothing is bought, and whether that is normal", _why_hold),
     Command("funnel", "print how signals became trades, or why not", _funnel),
     Command("doctor", "check everything and say which command mends what", _doctor),
-    Command("materialize", "collect, train and signal once, without servers", _materialize),
-    Command("evaluate", "say what each profile would have earned, without servers", _evaluate),
+    Command(
+        "materialize", "collect, train and signal once, without servers", _materialize, strict=True
+    ),
+    Command(
+        "evaluate",
+        "say what each profile would have earned, without servers",
+        _evaluate,
+        strict=True,
+    ),
     Command(
         "lookahead",
         "check that no feature, label input or signal sees a later candle",
@@ -314,12 +327,14 @@ COMMANDS = (
         "search better settings of a profile in its training time; changes nothing",
         _tune,
         _tune_options,
+        strict=True,
     ),
     Command(
         "paper-exchange",
         "serve the paper exchange alone, until Ctrl-C",
         _paper_exchange,
         _fault_options,
+        strict=True,
     ),
 )
 
@@ -339,14 +354,25 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def _check_names(command: Command) -> None:
+    """Raises SettingsError for a misspelt setting, or tells it and lets `command` go on."""
+    wrong = misnamed()
+    if wrong and command.strict:
+        raise SettingsError("\n".join(wrong))
+    for sentence in wrong:
+        print(f"!! {sentence}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     chosen = parser().parse_args(arguments)
     command = next(c for c in COMMANDS if c.name == chosen.command)
     try:
+        settings = load_settings()
+        _check_names(command)
         if command.options is None:
-            return command.call(load_settings())
-        return command.call(load_settings(), chosen)
+            return command.call(settings)
+        return command.call(settings, chosen)
     except SettingsError as exc:
         print(f"trading-assets: {exc}", file=sys.stderr)
         return 2

@@ -610,15 +610,15 @@ def project_home() -> Path:
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from `overrides` (by field name), the environment, then `.env` of the home folder.
 
-    Raises SettingsError naming each wrong setting, its value and the rule it breaks, and each name
-    that looks like a setting's and is none.
+    Raises SettingsError naming each wrong setting, its value and the rule it breaks. Names that are
+    no settings are `misnamed`'s: a process that takes a position over must not stumble over them.
     """
     home = project_home()
     env_file = home / ".env"
-    written = written_in(env_file)
+    written_in(env_file)  # raises when it is no text
     values: dict[str, Any] = {"TRADING_ASSETS_HOME": home, **(overrides or {})}
     try:
-        loaded = Settings(_env_file=env_file, **values)
+        return Settings(_env_file=env_file, **values)
     except ValidationError as exc:
         raise SettingsError(_explain(exc)) from None
     except UnreadableValue as exc:
@@ -627,6 +627,14 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
             f"{exc}: a whole group is JSON, set what is in it one by one, for example "
             "SCALP__STOP_LOSS=0.02"
         ) from None
+
+
+def misnamed() -> list[str]:
+    """A sentence for each name in the environment or `.env` that was meant as a setting and sets
+    nothing. Raises SettingsError when `.env` is no text."""
+    home = project_home()
+    env_file = home / ".env"
+    written = written_in(env_file)
     wrong = mistyped(_NAMES, written, env_file)
     named = written.get("TRADING_ASSETS_HOME")
     if named is not None and Path(named).expanduser().resolve() != home:
@@ -634,9 +642,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
             f"TRADING_ASSETS_HOME={named} in {env_file} changes nothing, because it says where "
             ".env is: set it in the environment"
         )
-    if wrong:
-        raise SettingsError("\n".join(wrong))
-    return loaded
+    return wrong
 
 
 def effective_settings(settings: Settings) -> dict[str, str]:

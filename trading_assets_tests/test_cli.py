@@ -57,6 +57,34 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
     )
 
 
+@pytest.mark.parametrize(
+    "command", ["run", "setup", "settings", "materialize", "evaluate", "tune", "paper-exchange"]
+)
+def test_a_misspelt_setting_keeps_a_command_from_beginning_anything(
+    command: str,
+    isolated_settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MARKET", "KRW-BTC")
+    assert cli.main([command]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("trading-assets: MARKET in the environment is no setting")
+    assert list(isolated_settings.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["halt", "resume", "guard", "status", "reconcile", "doctor"])
+def test_a_misspelt_setting_keeps_nobody_from_looking_or_selling(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """This world was never prepared, which each of them finds out for itself."""
+    monkeypatch.setenv("MARKET", "KRW-BTC")
+    assert cli.main([command]) == 1
+    answer = capsys.readouterr()
+    assert answer.err.startswith("!! MARKET in the environment is no setting, did you mean MARKETS")
+    assert "make setup" in answer.err + answer.out
+
+
 @pytest.mark.parametrize("command", ["run", "setup", "materialize", "evaluate", "paper-exchange"])
 @pytest.mark.parametrize(
     "told",

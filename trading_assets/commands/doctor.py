@@ -27,7 +27,7 @@ from trading_assets.errors import (
 )
 from trading_assets.models.staleness import confirmed_at, is_expired, is_stale
 from trading_assets.rules.check import Level
-from trading_assets.settings import Settings
+from trading_assets.settings import Settings, misnamed
 from trading_assets.signals.choices import (
     ChoiceReason,
     latest_choice,
@@ -73,6 +73,7 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
     world = world_of(settings)
     yield python_version(sys.version_info[:2])
     yield environment()
+    yield from (Finding(Level.FAIL, "settings", text, "correct its name") for text in misnamed())
     yield world_match(settings, world)
     running = answers(settings.dagster_port)
     yield from ports(settings, world, running=running)
