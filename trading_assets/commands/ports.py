@@ -4,9 +4,13 @@ import shlex
 import socket
 import textwrap
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from trading_assets.errors import EnvironmentProblem
 from trading_assets.settings import Settings, TradingMode
+
+if TYPE_CHECKING:
+    import psutil
 
 LOOPBACK = "127.0.0.1"
 _SHOWN = 100  # characters of a command
@@ -72,17 +76,20 @@ def user_of(port: int) -> str:
     import psutil
 
     try:
-        pids = {
-            c.pid
-            for c in psutil.net_connections("tcp")
-            if c.status == psutil.CONN_LISTEN and c.laddr.port == port and c.pid is not None
-        }
-        commands = {pid: shlex.join(psutil.Process(pid).cmdline()) for pid in sorted(pids)}
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            if listens and connection.pid is not None:
+                return _named(psutil.Process(connection.pid))
     except (psutil.Error, OSError):
-        commands = {}  # another user's, or gone
-    if not commands:
-        return "another program"
-    pid, command = next(iter(commands.items()))
-    named = f"pid {pid} (`{textwrap.shorten(command, _SHOWN, placeholder=' ...')}`)"
-    ours = "trading_assets" in command
-    return f"{named}, one of ours, which `kill {pid}` ends" if ours else named
+        pass  # another user's, or gone meanwhile
+    return "another program"
+
+
+def _named(process: "psutil.Process") -> str:
+    command = shlex.join(process.cmdline())
+    named = f"pid {process.pid} (`{textwrap.shorten(command, _SHOWN, placeholder=' ...')}`)"
+    for ancestor in process.parents():
+        line = ancestor.cmdline()
+        if "run" in line and any(word.endswith("trading-assets") for word in line):
+            return f"{named}, of the `make run` that `kill {ancestor.pid}` stops"
+    return named

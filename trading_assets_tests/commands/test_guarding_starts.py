@@ -69,6 +69,17 @@ def test_who_listens_on_a_port_is_named() -> None:
     assert said.startswith(f"pid {other.pid} (`{sys.executable}")
 
 
+def test_of_a_server_that_make_run_started_the_pid_to_stop_is_named() -> None:
+    """Its own would only be started again."""
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[3]])"
+    command = python(parent, "/bin/trading-assets", "run", LISTENER)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as ours:
+        assert ours.stdout is not None
+        said = user_of(int(ours.stdout.readline()))
+        groups.end({ours.pid}, patience_seconds=10)
+    assert said.endswith(f", of the `make run` that `kill {ours.pid}` stops")
+
+
 def test_who_cannot_be_named_is_another_program() -> None:
     assert user_of(free_ports(1)[0]) == "another program"
 
