@@ -35,7 +35,8 @@ _SEOUL = ZoneInfo("Asia/Seoul")
 def prepare_mlflow(world: World) -> None:
     """Create the world's MLflow database once, before any server or run (its migration races).
 
-    Cheap when it is there already; concurrent callers wait for the first.
+    It is made beside its place and put there whole: MLflow cannot go on with what a kill left of
+    its migrations. Cheap when it is there already; concurrent callers wait for the first.
     """
     claim(world.mlruns, world.name)
     world.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
@@ -43,16 +44,27 @@ def prepare_mlflow(world: World) -> None:
     with FileLock(world.mlruns / ".prepare.lock"):
         if ready.exists():
             return
-        client_of(world).search_experiments(max_results=1)
+        database, draft = world.mlruns / "mlflow.db", world.mlruns / ".mlflow.db.draft"
+        if database.exists():
+            # Nothing is written to it before READY: a kill left it half made, in earlier versions.
+            database.replace(world.mlruns / "mlflow.db.unfinished")
+        for leftover in world.mlruns.glob(f"{draft.name}*"):
+            leftover.unlink()
+        _client(f"sqlite:///{draft}").search_experiments(max_results=1)
+        draft.replace(database)
         ready.write_text("the database has its tables\n", encoding="utf-8")
 
 
 def client_of(world: World) -> "MlflowClient":
     """A client of the world's own store, whatever the process's is."""
+    return _client(world.mlflow_uri)
+
+
+def _client(uri: str) -> "MlflowClient":
     _quiet_telemetry()
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=world.mlflow_uri, registry_uri=world.mlflow_uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def experiment_of(client: "MlflowClient", world: World, mode: str) -> str:

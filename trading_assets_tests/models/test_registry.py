@@ -1,6 +1,9 @@
 """What MLflow is told: one run and version per retraining, a model that answers, safe repeats."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 
 from trading_assets.errors import WrongWorld
 from trading_assets.models import registry
-from trading_assets.models.mlflow_store import prepare_mlflow
+from trading_assets.models.mlflow_store import client_of, prepare_mlflow
 from trading_assets.models.retrain import Workshop, judge_challenger, make_challenger
 from trading_assets.world import World
 from trading_assets_tests.models.gate_world import (
@@ -147,3 +150,35 @@ def test_a_store_of_another_world_is_refused(tmp_path: Path) -> None:
     (mlruns / "WORLD").write_text("live\n")
     with pytest.raises(WrongWorld, match="belongs to the world live"):
         prepare_mlflow(World("sandbox-test", tmp_path / "data", mlruns))
+
+
+# Prepares the store in the folder given, and kills itself amid MLflow's migrations.
+KILLED = """
+import os, pathlib, signal, sys, threading, time
+from trading_assets.models.mlflow_store import client_of, prepare_mlflow
+from trading_assets.world import World
+mlruns = pathlib.Path(sys.argv[1])
+def kill():
+    draft = mlruns / ".mlflow.db.draft"
+    while not draft.exists() or draft.stat().st_size < 100_000: time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=kill, daemon=True).start()
+prepare_mlflow(World("sandbox-test", mlruns.parent / "data", mlruns))
+"""
+
+
+@pytest.mark.parametrize("by_an_earlier_version", [False, True])
+def test_a_kill_amid_mlflows_migrations_is_healed_by_the_next_start(
+    tmp_path: Path, by_an_earlier_version: bool
+) -> None:
+    mlruns = tmp_path / "mlruns"
+    killed = subprocess.run([sys.executable, "-c", KILLED, mlruns], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (mlruns / "mlflow.db").exists()
+    if by_an_earlier_version:
+        (mlruns / ".mlflow.db.draft").rename(mlruns / "mlflow.db")
+    world = World("sandbox-test", tmp_path / "data", mlruns)
+    prepare_mlflow(world)
+    (experiment,) = client_of(world).search_experiments()
+    assert experiment.name == "Default"
+    assert (mlruns / "mlflow.db.unfinished").exists() == by_an_earlier_version
