@@ -5,11 +5,12 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from trading_assets.clock import Clock
+from trading_assets.commands.files import swap_in
 from trading_assets.commands.profiles import profiles
 from trading_assets.errors import EnvironmentProblem, MigrationNeeded
 from trading_assets.exchange import upbit
 from trading_assets.settings import Settings, TradingMode
-from trading_assets.trading.entry import LIVE_SWITCH
+from trading_assets.trading.entry import LIVE_SWITCH, not_enabled
 from trading_assets.world import World, claim, world_of
 
 PHRASE = "trade real money"
@@ -47,7 +48,7 @@ def confirm_live_start(
         say(f"live: signals only. Entries need keys and ENABLE_LIVE_ORDERS={LIVE_SWITCH}.")
         return
     world = world_of(settings)
-    if world.live_start.is_file():
+    if not_enabled(settings) is None:
         return
     for line in intentions(settings, _money(settings, clock)):
         say(line)
@@ -94,4 +95,4 @@ def _require_phrase(ask: Callable[[str], str]) -> None:
 
 def _confirm(world: World, text: str) -> None:
     claim(world.data, world.name)
-    world.live_start.write_text(text, encoding="utf-8")
+    swap_in(world.live_start, text)

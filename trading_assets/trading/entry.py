@@ -69,7 +69,14 @@ def not_enabled(settings: Settings) -> str | None:
         return None
     if settings.enable_live_orders != LIVE_SWITCH:
         return "live entries need ENABLE_LIVE_ORDERS"
-    if not world_of(settings).live_start.is_file():
+    marker = world_of(settings).live_start
+    try:
+        confirmed = marker.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        confirmed = ""
+    except (OSError, UnicodeDecodeError) as exc:
+        return f"whether the first live start was confirmed cannot be read: {exc}"
+    if not confirmed:
         return "live entries need the phrase that `trading-assets run` asks for at its first start"
     return None
 

@@ -519,6 +519,24 @@ def test_live_entries_need_the_switch_and_a_confirmed_start(
         assert said is None
 
 
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe", None])
+def test_a_marker_that_says_nothing_confirms_nothing(
+    scene: Scene, isolated_settings: Path, content: bytes | None
+) -> None:
+    """What a kill left, or a folder in its place: no entry, and why-hold can say so."""
+    live = as_live(scene, "i-accept-the-risk")
+    marker = world_of(live).live_start
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        marker.mkdir()
+    else:
+        marker.write_bytes(content)
+    assert not_enabled(live) is not None
+    report = scene.trade((0, "1000"))
+    assert report.refusal is not None
+    assert report.refusal.code is FunnelCode.NOT_ENABLED
+
+
 def test_play_money_needs_neither_switch_nor_confirmation(scene: Scene) -> None:
     assert not_enabled(scene.floor.settings) is None
 
