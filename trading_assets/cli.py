@@ -7,6 +7,7 @@ wrong setting, 1 for everything else.
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,8 @@ def _halt(settings: Settings, chosen: argparse.Namespace) -> int:
 
 def _halt_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("reason", nargs="*", help="why, in any words; kept with the halt")
+    # "fell -5% today" is words too; argparse itself takes -5 for one and -5% for an option.
+    command._negative_number_matcher = re.compile(r"-[\d.,]")
 
 
 def _resume(settings: Settings) -> int:

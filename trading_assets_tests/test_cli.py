@@ -150,7 +150,14 @@ def test_a_database_that_nobody_serves_is_one_sentence_without_its_password(
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"), [([], "by hand"), (["odd"], "odd"), (["odd", "today"], "odd today")]
+    ("words", "reason"),
+    [
+        ([], "by hand"),
+        (["odd"], "odd"),
+        (["odd", "today"], "odd today"),
+        (["BTC", "fell", "-5%", "today"], "BTC fell -5% today"),
+        (["-5%", "in", "an", "hour"], "-5% in an hour"),
+    ],
 )
 def test_the_reason_of_a_halt_needs_no_quotes(
     words: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
@@ -164,6 +171,15 @@ def test_the_reason_of_a_halt_needs_no_quotes(
     monkeypatch.setattr("trading_assets.commands.halt.halt", halted)
     assert cli.main(["halt", *words]) == 0
     assert given == [reason]
+
+
+def test_a_halt_with_an_option_that_there_is_not_sells_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        cli.main(["halt", "odd", "--dry-run"])
+    assert refused.value.code == 2
+    assert "unrecognized arguments: --dry-run" in capsys.readouterr().err
 
 
 def test_the_doctor_tells_of_a_database_that_nobody_serves(
