@@ -93,19 +93,19 @@ def _fault_options(command: argparse.ArgumentParser) -> None:
 
 def _materialize(settings: Settings) -> int:
     from trading_assets.clock import SystemClock
-    from trading_assets.commands.groups import end_as_by_ctrl_c
+    from trading_assets.commands.groups import end_once_as_by_ctrl_c
     from trading_assets.commands.materialize import materialize
 
-    end_as_by_ctrl_c()  # it takes its paper exchange along
+    end_once_as_by_ctrl_c()  # it takes its paper exchange along
     return materialize(settings, SystemClock(), say)
 
 
 def _evaluate(settings: Settings) -> int:
     from trading_assets.clock import SystemClock
     from trading_assets.commands.evaluate import evaluate
-    from trading_assets.commands.groups import end_as_by_ctrl_c
+    from trading_assets.commands.groups import end_once_as_by_ctrl_c
 
-    end_as_by_ctrl_c()
+    end_once_as_by_ctrl_c()
     return evaluate(settings, SystemClock(), say)
 
 

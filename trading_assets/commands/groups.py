@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 _PROC = Path("/proc")
 _POLL_SECONDS = 0.05
@@ -38,6 +39,23 @@ def end_as_by_ctrl_c() -> None:
     """Let every one of them raise KeyboardInterrupt, so that what was begun is ended in order."""
     for number in ending_signals():
         signal.signal(number, signal.default_int_handler)
+
+
+def end_once_as_by_ctrl_c() -> None:
+    """As above, and not be disturbed by the next one while ending, which takes seconds.
+
+    `timeout make materialize` and a terminal that closes ask twice: once through their child. Not
+    for what may have to wait for somebody, which a person could then not leave.
+    """
+    asked = ending_signals()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        for number in asked:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in asked:
+        signal.signal(number, end)
 
 
 def members(groups: Iterable[int]) -> tuple[Member, ...]:

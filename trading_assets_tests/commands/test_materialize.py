@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -68,20 +69,29 @@ def test_evaluate_before_anything_was_collected_names_the_command(
     assert list(isolated_settings.iterdir()) == []
 
 
-# The whole command, with a child in place of Dagster that writes its pid and waits for ever.
+# The whole command, with a child in place of Dagster that writes its pid and waits for ever; as
+# Dagster amid a step, it ends for no polite request.
 MATERIALIZES = """
-import sys
+import signal, sys
 from trading_assets import cli
 from trading_assets.commands import materialize
-child = "import os, pathlib, sys, time; p = pathlib.Path(sys.argv[1]); d = p.with_suffix('.draft');"
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
+child = "import os, pathlib, signal, sys, time; signal.signal(15, signal.SIG_IGN);"
+child += "p = pathlib.Path(sys.argv[1]); d = p.with_suffix('.draft');"
 child += "d.write_text(str(os.getpid())); d.replace(p); time.sleep(600)"
+materialize.END_PATIENCE_SECONDS = 1
 materialize.dagster_command = lambda *_, **__: (sys.executable, "-c", child, sys.argv[1])
 sys.exit(cli.main(["materialize"]))
 """
 
 
-def test_a_materialize_that_is_asked_to_end_takes_its_paper_exchange_along(
-    isolated_settings: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "asked",
+    [(signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGTERM, signal.SIGTERM)],
+    ids=["kill", "terminal closed", "kill, twice"],
+)
+def test_a_materialize_that_is_asked_to_end_takes_all_that_it_started_along(
+    isolated_settings: Path, tmp_path: Path, asked: tuple[signal.Signals, ...]
 ) -> None:
     port, file = free_port(), tmp_path / "pid"
     with subprocess.Popen(
@@ -92,7 +102,9 @@ def test_a_materialize_that_is_asked_to_end_takes_its_paper_exchange_along(
         until(file.exists, 60)
         child = written_pid(file)
         assert answers(port)
-        started.send_signal(signal.SIGTERM)  # as `kill` does: nobody else is asked
+        for number in asked:  # as `kill` does: nobody else is asked
+            started.send_signal(number)
+            time.sleep(0.3)
         assert started.wait(30) == 130
     assert not answers(port)
     until(lambda: not Path(f"/proc/{child}").exists())
