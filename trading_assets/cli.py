@@ -68,6 +68,7 @@ def _settings(settings: Settings) -> int:
 
 
 def _paper_exchange(settings: Settings, chosen: argparse.Namespace) -> int:
+    from trading_assets.commands.ports import user_of
     from trading_assets.paper_exchange.faults import parse_fault
     from trading_assets.paper_exchange.server import serve
 
@@ -75,7 +76,7 @@ def _paper_exchange(settings: Settings, chosen: argparse.Namespace) -> int:
         faults = [parse_fault(text) for text in chosen.fault]
     except ValueError as exc:
         raise SettingsError(f"--fault: {exc}") from None
-    serve(settings, faults)
+    serve(settings, faults, user_of)
     return 0
 
 

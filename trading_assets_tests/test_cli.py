@@ -1,6 +1,7 @@
 """The console script: sentences instead of tracebacks, secrets hidden, light commands light."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,20 @@ def test_a_halt_with_an_option_that_there_is_not_sells_nothing(
         cli.main(["halt", "odd", "--dry-run"])
     assert refused.value.code == 2
     assert "unrecognized arguments: --dry-run" in capsys.readouterr().err
+
+
+def test_a_paper_exchange_is_told_who_has_its_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("PAPER_EXCHANGE_PORT", str(port))
+        assert cli.main(["paper-exchange"]) == 1
+    said = capsys.readouterr().err
+    assert f"port {port} of 127.0.0.1 is in use by pid {os.getpid()} (`" in said
+    assert said.endswith(": stop it, or set PAPER_EXCHANGE_PORT to a free port\n")
 
 
 def test_the_doctor_tells_of_a_database_that_nobody_serves(

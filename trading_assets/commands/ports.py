@@ -3,7 +3,9 @@
 import shlex
 import socket
 import textwrap
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from trading_assets.errors import EnvironmentProblem
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 _SHOWN = 100  # characters of a command
+_WITH_SERVERS = ("run", "materialize", "paper-exchange")
 
 
 def is_free(port: int) -> bool:
@@ -65,7 +68,7 @@ def require_free_ports(settings: Settings) -> None:
         raise EnvironmentProblem(
             "\n".join(
                 f"port {port} is in use by {user_of(port)}: stop it, or set {name} to a free "
-                f"port (for example `make run {name}={free_ports(1)[0]}`)"
+                f"port (for example {name}={free_ports(1)[0]})"
                 for name, port in taken.items()
             )
         )
@@ -88,8 +91,19 @@ def user_of(port: int) -> str:
 def _named(process: "psutil.Process") -> str:
     command = shlex.join(process.cmdline())
     named = f"pid {process.pid} (`{textwrap.shorten(command, _SHOWN, placeholder=' ...')}`)"
-    for ancestor in process.parents():
-        line = ancestor.cmdline()
-        if "run" in line and any(word.endswith("trading-assets") for word in line):
-            return f"{named}, of the `make run` that `kill {ancestor.pid}` stops"
+    ours = [(p.pid, _own_command(p.cmdline())) for p in (process, *process.parents())]
+    # The outermost: what it started it would start again, or be of no use without.
+    for pid, name in reversed(ours):
+        if name == "paper-exchange":
+            return f"{named}, a paper exchange of ours that `kill {pid}` stops"
+        if name is not None:
+            return f"{named}, of the `make {name}` that `kill {pid}` stops"
     return named
+
+
+def _own_command(words: Sequence[str]) -> str | None:
+    """Which of our commands that have servers this command line is, if any."""
+    for program, name in pairwise(words):
+        if program.endswith(("trading-assets", "trading_assets.cli")) and name in _WITH_SERVERS:
+            return name
+    return None

@@ -4,7 +4,7 @@ The application itself is `application.py`.
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -69,12 +69,16 @@ def server_config(app: PaperExchange, port: int) -> uvicorn.Config:
     )
 
 
-def serve(settings: Settings, faults: Sequence[Fault] = ()) -> None:
+def serve(
+    settings: Settings,
+    faults: Sequence[Fault] = (),
+    user_of: Callable[[int], str] = lambda _: "another program",
+) -> None:
     """Serve the exchange of `settings` on 127.0.0.1 until it is stopped.
 
-    faults: what is to go wrong from the beginning. Raises EnvironmentProblem when the mode has no
-    paper exchange or the port is taken, WrongWorld when the state folder is another world's, and
-    the errors of a recording that cannot be served.
+    faults: what is to go wrong from the beginning. user_of: who has a port, for a person.
+    Raises EnvironmentProblem when the mode has no paper exchange or the port is taken, WrongWorld
+    when the state folder is another world's, and the errors of a recording that cannot be served.
     """
     world = world_of(settings)
     clock = SystemClock()
@@ -83,7 +87,7 @@ def serve(settings: Settings, faults: Sequence[Fault] = ()) -> None:
         prices = Upstream(settings.upstream_base_url)
     else:
         prices = markets_of(settings, world, clock.now())
-    _claim_port(settings.paper_exchange_port)
+    _claim_port(settings.paper_exchange_port, user_of)
     app = create_app(
         prices,
         clock,
@@ -115,13 +119,13 @@ def keys_of(settings: Settings) -> Keys:
     return Keys({access.get_secret_value(): secret.get_secret_value()}, any_pair=False)
 
 
-def _claim_port(port: int) -> None:
+def _claim_port(port: int, user_of: Callable[[int], str]) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as exc:
             raise EnvironmentProblem(
-                f"port {port} of {HOST} is in use: stop what listens there or set "
-                "PAPER_EXCHANGE_PORT"
+                f"port {port} of {HOST} is in use by {user_of(port)}: stop it, or set "
+                "PAPER_EXCHANGE_PORT to a free port"
             ) from exc

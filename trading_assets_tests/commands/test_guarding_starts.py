@@ -69,15 +69,26 @@ def test_who_listens_on_a_port_is_named() -> None:
     assert said.startswith(f"pid {other.pid} (`{sys.executable}")
 
 
-def test_of_a_server_that_make_run_started_the_pid_to_stop_is_named() -> None:
-    """Its own would only be started again."""
-    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[3]])"
-    command = python(parent, "/bin/trading-assets", "run", LISTENER)
+@pytest.mark.parametrize("name", ["run", "materialize"])
+def test_of_a_server_that_a_command_started_the_pid_of_the_command_is_named(name: str) -> None:
+    """`make run` would only start its server again."""
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[3:]])"
+    exchange = ("trading_assets.cli", "paper-exchange")
+    command = python(parent, "/bin/trading-assets", name, LISTENER, *exchange)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as ours:
         assert ours.stdout is not None
         said = user_of(int(ours.stdout.readline()))
         groups.end({ours.pid}, patience_seconds=10)
-    assert said.endswith(f", of the `make run` that `kill {ours.pid}` stops")
+    assert said.endswith(f", of the `make {name}` that `kill {ours.pid}` stops")
+
+
+def test_a_paper_exchange_that_nothing_started_is_named_as_ours() -> None:
+    command = python(LISTENER, "trading_assets.cli", "paper-exchange")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as alone:
+        assert alone.stdout is not None
+        said = user_of(int(alone.stdout.readline()))
+        alone.kill()
+    assert said.endswith(f", a paper exchange of ours that `kill {alone.pid}` stops")
 
 
 def test_who_cannot_be_named_is_another_program() -> None:
