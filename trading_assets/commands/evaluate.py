@@ -14,8 +14,9 @@ from trading_assets.commands.prepare import prepare_world
 from trading_assets.commands.profiles import profiles
 from trading_assets.errors import NotReadyYet
 from trading_assets.settings import Settings
-from trading_assets.world import world_of
+from trading_assets.world import World, world_of
 
+NEEDED = ("sequences", "labels")
 OF_A_MARKET = ("walk_forward", "shadow")
 CONCLUSIONS = ("profile_choice", "forecast", "model_comparison", "report")
 # The name of what follows from all markets together, in lines and logs.
@@ -25,11 +26,11 @@ TOGETHER = "conclusions"
 def evaluate(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
     """Walk every profile forward in every market, then choose; 1 when something failed.
 
-    Raises NotReadyYet when nothing was collected yet, and as `prepare_world`.
+    Raises NotReadyYet when nothing was prepared for a model yet, and as `prepare_world`.
     """
     require_recording(settings)
     world = world_of(settings)
-    if not any(world.candles.glob("*")):
+    if not anything_to_evaluate(settings, world):
         raise NotReadyYet(
             f"the world {world.name} has nothing to evaluate yet: run `make materialize` first"
         )
@@ -44,6 +45,20 @@ def evaluate(settings: Settings, clock: Clock, say: Callable[[str], None]) -> in
     if failed:
         say(f"failed: {', '.join(failed)}; logs in {world.run / 'logs'}")
     return 1 if failed else 0
+
+
+def anything_to_evaluate(settings: Settings, world: World) -> bool:
+    """Whether a profile has what it is walked forward with, in one market at least.
+
+    With ASSETS_URL, which is not asked here, collected candles are taken for it.
+    """
+    if settings.assets_url is not None:
+        return any(world.candles.glob("*"))
+    return any(
+        all((world.assets / profile / name / market / "CURRENT").exists() for name in NEEDED)
+        for profile in settings.active_profiles
+        for market in settings.markets
+    )
 
 
 def failures(settings: Settings, follow: Callable[[str, tuple[str, ...]], bool]) -> list[str]:

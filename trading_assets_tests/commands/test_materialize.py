@@ -6,15 +6,24 @@ import subprocess
 import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from upath import UPath
 
 from trading_assets import cli
-from trading_assets.commands.evaluate import evaluation_commands, failures
+from trading_assets.commands.evaluate import (
+    NEEDED,
+    anything_to_evaluate,
+    evaluation_commands,
+    failures,
+)
 from trading_assets.commands.materialize import UNEVALUATED, dagster_command, what_is_there
 from trading_assets.commands.ports import answers
 from trading_assets.orchestration.research.keys import CONCLUSIONS, evaluation_keys
+from trading_assets.orchestration.research.storage import Codec, WorldIOManager
 from trading_assets.settings import load_settings
 from trading_assets.signals.choices import record_choice
+from trading_assets.world import world_of
 from trading_assets_tests.commands.children import free_port, python, until, written_pid
 from trading_assets_tests.commands.world_rows import prepared, signal_row
 from trading_assets_tests.signals.choice_rows import EVALUATED, chosen
@@ -67,6 +76,31 @@ def test_evaluate_before_anything_was_collected_names_the_command(
     said = capsys.readouterr().err
     assert said.endswith("has nothing to evaluate yet: run `make materialize` first\n")
     assert list(isolated_settings.iterdir()) == []
+
+
+def test_evaluate_after_an_interrupted_materialize_names_the_command(
+    isolated_settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was ended between its candles and its first model."""
+    world = world_of(load_settings())
+    (world.candles / "KRW-BTC").mkdir(parents=True)
+    (world.assets / "scalp" / "sequences" / "KRW-BTC").mkdir(parents=True)
+    assert cli.main(["evaluate"]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("has nothing to evaluate yet: run `make materialize` first\n")
+    assert not world.database.exists()
+
+
+def test_what_the_pipeline_keeps_is_what_evaluate_looks_for(isolated_settings: Path) -> None:
+    settings = load_settings({"profiles": ["swing"]})
+    world = world_of(settings)
+    codec = Codec(save=lambda value, folder: None, load=lambda folder: {})
+    kept = WorldIOManager(UPath(world.assets), world.name, {dict: codec})
+    for name in NEEDED:
+        assert not anything_to_evaluate(settings, world)
+        place = UPath(world.assets / "swing" / name / "KRW-BTC")
+        kept.dump_to_path(dg.build_output_context(), {}, place)
+    assert anything_to_evaluate(settings, world)
 
 
 # The whole command, with a child in place of Dagster that writes its pid and waits for ever; as
