@@ -367,6 +367,13 @@ def _check_names(command: Command) -> None:
         print(f"!! {sentence}", file=sys.stderr)
 
 
+def _tell_of_other_worlds(settings: Settings) -> None:
+    from trading_assets.commands.other_worlds import missed
+
+    for sentence in missed(settings):
+        print(f"!! {sentence}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     chosen = parser().parse_args(arguments)
@@ -374,6 +381,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         _check_names(command)
+        if not command.strict:
+            _tell_of_other_worlds(settings)
         if command.options is None:
             return command.call(settings)
         return command.call(settings, chosen)

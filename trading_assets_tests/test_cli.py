@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trading_assets import cli
+from trading_assets.commands.only_one import OnlyOne
 from trading_assets.settings import load_settings
 from trading_assets.world import claim, world_of
 
@@ -84,6 +85,43 @@ def test_a_misspelt_setting_keeps_nobody_from_looking_or_selling(
     answer = capsys.readouterr()
     assert answer.err.startswith("!! MARKET in the environment is no setting, did you mean MARKETS")
     assert "make setup" in answer.err + answer.out
+
+
+def running(world: str) -> OnlyOne:
+    """A start of `world` that this very process is."""
+    only_one = OnlyOne(load_settings().under_root(Path("data")) / world / "run")
+    only_one.folder.mkdir(parents=True)
+    only_one.write([])
+    return only_one
+
+
+@pytest.mark.parametrize("command", ["halt", "resume", "guard", "status", "why-hold", "explain"])
+def test_a_command_that_would_miss_the_world_that_runs_says_so_first(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make run TRADING_MODE=live` runs, and somebody halts the sandbox."""
+    running("live")
+    assert cli.main([command]) == 1
+    own = world_of(load_settings()).name
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == (
+        f"!! `make run` of the world live runs (pid {os.getpid()}), and these settings mean the "
+        f"world {own}: to reach it, give this command that start's settings too, or put them into "
+        ".env"
+    )
+
+
+def test_nothing_is_told_of_other_worlds_when_the_own_one_runs_or_theirs_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended = running("recorded-candles-60m")
+    ended.clear()
+    assert cli.main(["status"]) == 1
+    assert "!!" not in capsys.readouterr().err
+    running("live")
+    running(world_of(load_settings()).name)
+    assert cli.main(["status"]) == 1
+    assert "!!" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["run", "setup", "materialize", "evaluate", "paper-exchange"])

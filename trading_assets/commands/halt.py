@@ -38,10 +38,14 @@ def halt(settings: Settings, clock: Clock, say: Callable[[str], None], reason: s
 
     Entries are stopped first, also when the account cannot be reached or has no keys.
     """
-    engine = open_database(settings, world_of(settings))
+    world = world_of(settings)
+    engine = open_database(settings, world)
     try:
         begun = halts.halt(engine, reason="by_hand", detail=reason, now=clock.now())
-        say(f"halted ({begun.reason}: {begun.detail}): no entries until `trading-assets resume`")
+        say(
+            f"halted the world {world.name} ({begun.reason}: {begun.detail}): no entries until "
+            "`trading-assets resume`"
+        )
         floor = floor_of(settings, engine, clock, tell=say)
         done = emergency.halt(floor, holder(), detail=reason)
     finally:
@@ -56,17 +60,19 @@ def halt(settings: Settings, clock: Clock, say: Callable[[str], None], reason: s
 
 def resume(settings: Settings, clock: Clock, say: Callable[[str], None]) -> int:
     """End the halt. The peak that losses are measured from starts anew, the day does not."""
-    engine = open_database(settings, world_of(settings))
+    world = world_of(settings)
+    engine = open_database(settings, world)
     try:
         with read(engine) as connection:
             on, capital = halts.active_halt(connection), books.capital(connection)
         if on is None:
-            say("nothing is halted")
+            say(f"nothing is halted in the world {world.name}")
             return 0
         if capital is None:
             open_books(floor_of(settings, engine, clock, tell=say), holder())
         books.resume(engine, by=getpass.getuser(), now=clock.now(), bids={})
     finally:
         engine.dispose()
-    say(f"resumed; it was halted since {on.started_at:%Y-%m-%d %H:%M:%S} UTC ({on.reason})")
+    since = f"{on.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    say(f"resumed the world {world.name}; it was halted since {since} ({on.reason})")
     return 0

@@ -81,10 +81,14 @@ class OnlyOne:
         """Record when this start began."""
         swap_in(self._started, now.isoformat() + "\n")
 
+    def running_pid(self) -> int | None:
+        """The process of the start that lives now; None when none does."""
+        pid = self._pid()
+        return pid if pid is not None and _lives(pid) else None
+
     def running_since(self) -> datetime | None:
         """When the start that lives now began; None when none does."""
-        pid = self._pid()
-        if pid is None or not _lives(pid):
+        if self.running_pid() is None:
             return None
         try:
             return datetime.fromisoformat(self._started.read_text(encoding="utf-8").strip())

@@ -21,6 +21,7 @@ from trading_assets.trading import halts, records
 from trading_assets.trading.floor import floor_of
 from trading_assets.trading.states import OrderReason, PositionState
 from trading_assets.trading.trade import TradeEnd, TradeReport, trade
+from trading_assets.world import world_of
 from trading_assets_tests.commands.world_rows import prepared
 from trading_assets_tests.conftest import MakeExchange
 from trading_assets_tests.orchestration.trading_world import (
@@ -114,7 +115,7 @@ def test_halt_sells_what_nobody_holds_and_entries_wait_for_resume(
     assert said[-1].startswith("resumed")
     assert "halt       none" in status(settings, clock)
     assert resume(settings, clock, said.append) == 0
-    assert said[-1] == "nothing is halted"
+    assert said[-1] == f"nothing is halted in the world {world_of(settings).name}"
 
 
 def test_halt_stops_entries_even_without_keys(isolated_settings: Path) -> None:
