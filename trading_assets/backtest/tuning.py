@@ -384,19 +384,24 @@ def _too_short(
     # The models' dates are the calendar's: the first one may come almost a whole step later.
     step = plan.refit.count * (31 if plan.refit.unit is CadenceUnit.MONTHS else 1)
     unusable = (WARM_UP + SEQUENCE_LENGTH) * profile.interval + profile.horizon * max(HORIZONS)
-    needed = first + step + LEAST_DAYS + unseen + unusable / a_day
+    needed = math.ceil(first + step + LEAST_DAYS + unseen + unusable / a_day)
     name = profile.name.upper()
-    collected = (
-        "all that there is is collected"
-        if profile.history is None
-        else f"{name}__HISTORY_DAYS={profile.history / a_day:g} is what is collected and trained on"
-    )
     return NotEnoughHistory(
         f"{profile.name}: not enough history to tune on: {there:.0f} days of candles are there, "
-        f"up to {math.ceil(needed)} are needed: {first:.0f} before the first model "
+        f"up to {needed} are needed: {first:.0f} before the first model "
         f"({name}__FIRST_FIT_DAYS), {step} until its date, {LEAST_DAYS} to judge on, the last "
-        f"{unseen:.0f}, which stay unseen, and the warm-up; {collected}"
+        f"{unseen:.0f}, which stay unseen, and the warm-up; {_what_collects(needed, profile)}"
     )
+
+
+def _what_collects(days: int, profile: Profile) -> str:
+    """What a person does to have `days` of candles."""
+    if profile.history is None:
+        return "all that there is is collected"
+    name, now = f"{profile.name.upper()}__HISTORY_DAYS", profile.history / timedelta(days=1)
+    if now < days:
+        return f"{name} is {now:g}: with {name}={days} `make materialize` collects enough"
+    return f"{name}={now:g} is enough: `make materialize` collects it"
 
 
 def _moment(time: np.datetime64) -> datetime:

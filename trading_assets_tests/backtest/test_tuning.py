@@ -168,6 +168,20 @@ def test_too_little_history_is_one_sentence(settings: Settings) -> None:
     assert said.endswith("all that there is is collected")
 
 
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        # 60 to the first model, 62 to its date, 32 judged, 50 unseen and the warm-up: above 204.
+        (130, r"SWING__HISTORY_DAYS is 130: with SWING__HISTORY_DAYS=2\d\d `make materialize` c"),
+        (300, r"SWING__HISTORY_DAYS=300 is enough: `make materialize` collects it$"),
+    ],
+)
+def test_too_little_history_names_the_setting_that_collects_more(history: int, said: str) -> None:
+    short = {**SHORT, "history_days": history, "min_history_days": 100}
+    with pytest.raises(NotEnoughHistory, match=said):
+        searched(load_settings({**VALUES, "swing": short}), waves().slice(0, 24 * 120))
+
+
 def test_as_much_history_as_the_sentence_asks_for_is_enough(settings: Settings) -> None:
     with pytest.raises(NotEnoughHistory) as refused:
         searched(settings, waves().slice(0, 24 * 100))
