@@ -20,6 +20,7 @@ from trading_assets.settings import ProfileName
 from trading_assets.signals.findings import Check, Finding, worst_first
 from trading_assets.signals.forecast import DROUGHT_HOURS, Forecast
 from trading_assets.signals.forecast_words import percent
+from trading_assets.signals.store import Signal
 
 # As the doctor: a collection comes after each close; two intervals without one are an outage.
 CANDLE_LIMIT_INTERVALS = 2
@@ -98,8 +99,11 @@ def model(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
     if facts.awaits_first_model(m):
         yield Answer("model", Level.WARN, m.market, "its first model is being trained", "wait")
         return
+    if facts.awaits_first_signal(m):
+        yield Answer("model", Level.WARN, m.market, "its first model is there, asked next", "wait")
+        return
     if m.signal is not None and m.signal.reason is Reason.NO_CHAMPION:
-        text = m.signal.detail or "no model has passed the gate yet"
+        text = _no_champion(m, m.signal)
         yield Answer("model", Level.FAIL, m.market, text, "make run")
         return
     if m.confirmed_at is None:
@@ -116,6 +120,14 @@ def model(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
         yield Answer("model", Level.WARN, m.market, text, "make run")
     else:
         yield Answer("model", Level.OK, m.market, since, "", age(old))
+
+
+def _no_champion(m: MarketFacts, signal: Signal) -> str:
+    """Why there is no model: by the last training, where that ended after the last signal."""
+    ended = m.training
+    if ended is not None and not ended.passed and ended.decided_at > signal.created_at:
+        return f"training ended without a model: {'; '.join(ended.reasons)}"
+    return signal.detail or "no model has passed the gate yet"
 
 
 def market_awake(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
@@ -201,7 +213,8 @@ def blocked(facts: Facts, m: MarketFacts) -> Iterator[Answer]:
         yield Answer("rule", Level.WARN, m.market, f"{m.limit.code}: {m.limit.detail}", "wait")
         return
     if signal is None:
-        fix = "wait" if facts.awaits_first_model(m) else "make run"
+        waits = facts.awaits_first_model(m) or facts.awaits_first_signal(m)
+        fix = "wait" if waits else "make run"
         yield Answer("rule", Level.WARN, m.market, "no signal yet", fix)
         return
     busy = ", position open" if m.held else ""

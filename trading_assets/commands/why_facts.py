@@ -13,7 +13,8 @@ from sqlalchemy.engine import Connection, Engine
 from trading_assets.commands.only_one import OnlyOne
 from trading_assets.database import positions, read
 from trading_assets.models.staleness import confirmed_at
-from trading_assets.models.verdicts import training_verdict
+from trading_assets.models.verdicts import Verdict, training_verdict
+from trading_assets.rules.decision import Reason
 from trading_assets.rules.funnel import FunnelCode, Refusal
 from trading_assets.rules.limits import limit_refusal
 from trading_assets.settings import ProfileName, Settings
@@ -34,14 +35,15 @@ from trading_assets.world import World
 
 WINDOW = timedelta(hours=DROUGHT_HOURS)
 FIRST_TRAINING = timedelta(hours=1)
+FIRST_SIGNAL = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class MarketFacts:
     """One market. newest_close: of the stored candles. signal: the newest of the profile. rows:
     judgements of the last 21 hours, oldest first. limit: the limit that refuses an entry now.
-    held: whether there is a position or an entry under way. trained: whether a training of it has
-    ended, with a model or without."""
+    held: whether there is a position or an entry under way. training: how the last one ended, with
+    a model or without; None before the first has."""
 
     market: str
     newest_close: datetime | None
@@ -50,7 +52,7 @@ class MarketFacts:
     rows: tuple[Decided, ...]
     limit: Refusal | None
     held: bool
-    trained: bool
+    training: Verdict | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,19 @@ class Facts:
 
         For an hour after the start, as long as a run may take; later it is a failure.
         """
-        if self.started_at is None or market.trained:
+        if self.started_at is None or market.training is not None:
             return False
         return self.now - self.started_at <= FIRST_TRAINING
+
+    def awaits_first_signal(self, market: MarketFacts) -> bool:
+        """Whether the first model is there and is to be asked in a moment, by the sensor."""
+        training, signal = market.training, market.signal
+        if self.started_at is None or training is None or not training.passed:
+            return False
+        if signal is not None and signal.reason is not Reason.NO_CHAMPION:
+            return False
+        asked = signal is not None and signal.created_at >= training.decided_at
+        return not asked and self.now - training.decided_at <= FIRST_SIGNAL
 
     @property
     def last_buy(self) -> datetime | None:
@@ -131,7 +143,7 @@ def facts(settings: Settings, world: World, engine: Engine, now: datetime) -> Fa
                 rows=tuple(r for r in rows if r.predicted.market == market),
                 limit=refusals.get(market),
                 held=market in busy,
-                trained=training_verdict(engine, market, name) is not None,
+                training=training_verdict(engine, market, name),
             )
             for market in settings.markets
         ),

@@ -117,13 +117,9 @@ def verdict(known: Facts, every: Sequence[Answer]) -> str:
         others = f"; also {', '.join(causes[1:])}" if len(causes) > 1 else ""
         said = f"sick: {first.question}{market}: "
         return said + fitted(first.text, COLUMNS - len(said) - len(others)) + others
-    training = [m for m in known.markets if known.awaits_first_model(m)]
-    if training and known.started_at is not None:
-        since = age(known.now - known.started_at)
-        return (
-            f"normal: `make run` began {since} ago and trains the first models, "
-            f"{len(training)} of {len(known.markets)} markets have none yet"
-        )
+    beginning = first_steps(known)
+    if beginning is not None:
+        return f"normal: {beginning}"
     if known.traded.profile is None:
         return f"normal: nothing is entered, {known.traded.why}"
     if known.not_enabled is not None:
@@ -136,6 +132,18 @@ def verdict(known: Facts, every: Sequence[Answer]) -> str:
         f"normal: none in {DROUGHT_HOURS} h happens in {percent(rate.no_signal)} of windows "
         f"({rate.buys_a_day} expected)"
     )
+
+
+def first_steps(known: Facts) -> str | None:
+    """What `make run` does before the first signals are out; None when it has done it."""
+    if known.started_at is None:
+        return None
+    began, every = f"`make run` began {age(known.now - known.started_at)} ago", len(known.markets)
+    if training := sum(known.awaits_first_model(m) for m in known.markets):
+        return f"{began} and trains the first models, {training} of {every} markets have none yet"
+    if waiting := sum(known.awaits_first_signal(m) for m in known.markets):
+        return f"{began}, the first models are there, {waiting} of {every} give no signal yet"
+    return None
 
 
 def fitted(text: str, columns: int = COLUMNS) -> str:

@@ -471,6 +471,42 @@ def test_the_first_training_is_told_per_market() -> None:
     assert not any("KRW-BTC its first model" in line for line in lines)
 
 
+@pytest.mark.parametrize(("minutes", "code"), [(5, 0), (6, 1)])
+def test_a_first_model_that_was_not_asked_yet_is_normal_for_five_minutes(
+    minutes: int, code: int
+) -> None:
+    """The signal of before its training is still the newest until the sensor has looked."""
+    world = silent_world(TWO)
+    world.collect()
+    ended = NOW - timedelta(minutes=minutes)
+    said_before = {"reason": "no_champion", "created_at": ended - timedelta(seconds=1)}
+    world.say(hours=1, p=None, detail="no model has been trained yet", **said_before)
+    world.confirm(ended)
+    started(world, timedelta(minutes=8))
+    found, lines = world.screen()
+    assert found == code
+    wait = "WARN  model     KRW-BTC its first model is there, asked next -> wait"
+    assert (wait in lines) is (code == 0)
+    assert code or lines[-1] == (
+        "normal: `make run` began 8 min ago, the first models are there, 2 of 2 give no signal yet"
+    )
+
+
+def test_a_training_without_a_model_is_told_before_the_next_signal_is() -> None:
+    world = silent_world(("KRW-BTC",))
+    world.collect()
+    before = NOW - timedelta(minutes=2)
+    world.say(hours=1, p=None, reason="no_champion", detail="none trained", created_at=before)
+    worse = ("log loss 1.01 of the prior's",)
+    record_verdict(
+        world.engine, Verdict(VerdictKind.PROMOTION, "KRW-BTC", "swing", False, worse, NOW)
+    )
+    code, lines = world.screen()
+    assert code == 1
+    said = "training ended without a model: log loss 1.01 of the prior's"
+    assert lines[-1] == f"sick: model KRW-BTC: {said}"
+
+
 def test_a_first_training_that_takes_more_than_an_hour_is_sick() -> None:
     world = silent_world(TWO)
     started(world, timedelta(hours=1, seconds=1))
