@@ -7,7 +7,8 @@ every other client reads: GraphQL.
 import http.client
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -83,6 +84,21 @@ def daemons(port: int) -> tuple[DaemonLine, ...]:
         for one in listed
         if one["required"]
     )
+
+
+def runs_in_words(runs: Sequence[RunLine]) -> str:
+    """What is being done, each run by itself, and how many more of each job wait for their turn."""
+    queued = Counter(run.job for run in runs if run.status == "QUEUED")
+    doing = [_run_words(run) for run in runs if run.status != "QUEUED"]
+    doing += [f"{count} x {job} queued" for job, count in queued.items()]
+    return "; ".join(doing) or "no Dagster run yet"
+
+
+def _run_words(run: RunLine) -> str:
+    subject = run.partition or "all markets"
+    if run.steps_running:
+        return f"{subject} {', '.join(run.steps_running)}"
+    return f"{subject} {run.job} {run.status.lower()}"
 
 
 def _run(result: dict[str, Any]) -> RunLine:

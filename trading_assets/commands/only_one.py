@@ -78,8 +78,9 @@ class OnlyOne:
         swap_in(self._state, json.dumps(state, indent=1) + "\n")
 
     def starting(self, now: datetime) -> None:
-        """Record when this start began."""
+        """Record when this start began, and that it is this process; it has no groups yet."""
         swap_in(self._started, now.isoformat() + "\n")
+        self.write(())
 
     def running_pid(self) -> int | None:
         """The process of the start that lives now; None when none does."""

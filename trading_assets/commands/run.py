@@ -6,8 +6,7 @@ of signals when the first are out, and stops everything to the last process.
 
 import os
 import signal
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import FrameType
@@ -230,7 +229,8 @@ class _Story:
         except NotReadyYet as exc:
             yield f"{since}: {exc}"
             return
-        yield f"{since}: waiting for signals of {', '.join(waiting)}. Now: {runs_in_words(runs)}"
+        doing = dagster_web.runs_in_words(runs)
+        yield f"{since}: waiting for signals of {', '.join(waiting)}. Now: {doing}"
         yield from self._refusals(waiting, leading)
         for location, error in broken.items():
             yield f"!! the code location {location} does not load: {error}"
@@ -293,21 +293,6 @@ def _is_settled(engine: Engine, line: signal_table.SignalLine) -> bool:
 def _elapsed(span: timedelta) -> str:
     minutes, seconds = divmod(int(span.total_seconds()), 60)
     return f"{minutes}:{seconds:02d}"
-
-
-def runs_in_words(runs: Sequence[dagster_web.RunLine]) -> str:
-    """What is being done, each run by itself, and how many more of each job wait for their turn."""
-    queued = Counter(run.job for run in runs if run.status == "QUEUED")
-    doing = [_run_words(run) for run in runs if run.status != "QUEUED"]
-    doing += [f"{count} x {job} queued" for job, count in queued.items()]
-    return "; ".join(doing) or "no Dagster run yet"
-
-
-def _run_words(run: dagster_web.RunLine) -> str:
-    subject = run.partition or "all markets"
-    if run.steps_running:
-        return f"{subject} {', '.join(run.steps_running)}"
-    return f"{subject} {run.job} {run.status.lower()}"
 
 
 def _failure_words(settings: Settings, run: dagster_web.RunLine) -> str:

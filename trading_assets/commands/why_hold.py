@@ -2,17 +2,21 @@
 
 At most 40 lines of 100 columns: what is well takes one line a question for all markets together,
 what is not has a line a market with the number, the rule and what changes it. Reads the database
-and the candle store; needs no server, no model, no evaluation and no network.
+and the candle store; needs no server, no model, no evaluation and no network. Dagster is asked what
+it does only while the first models are made.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
+from trading_assets.commands.dagster_web import RunLine, runs_in_progress, runs_in_words
+from trading_assets.commands.only_one import OnlyOne
 from trading_assets.commands.signal_table import age, heading
 from trading_assets.commands.why_answers import Answer, answers
 from trading_assets.commands.why_facts import Facts, facts
 from trading_assets.database import open_database
+from trading_assets.errors import MigrationNeeded, NotReadyYet
 from trading_assets.rules.check import Level
 from trading_assets.settings import Settings
 from trading_assets.signals.forecast import DROUGHT_HOURS
@@ -34,13 +38,26 @@ _LEADS = {
 }
 
 
-def why_hold(settings: Settings, now: datetime, say: Callable[[str], None]) -> int:
+def why_hold(
+    settings: Settings,
+    now: datetime,
+    say: Callable[[str], None],
+    runs: Callable[[int], Sequence[RunLine]] = runs_in_progress,
+) -> int:
     """Print the screen; the exit code is 0 when silence is normal and 1 when it is sick.
 
-    Raises MigrationNeeded when the world was never prepared.
+    runs: what Dagster does, by the port of its web server. Raises MigrationNeeded when the world
+    was never prepared and no `make run` is about to.
     """
     world = world_of(settings)
-    engine = open_database(settings, world)
+    try:
+        engine = open_database(settings, world)
+    except MigrationNeeded:
+        began = OnlyOne(world.run).running_since()
+        if began is None:
+            raise
+        say(f"normal: `make run` began {age(now - began)} ago and prepares the world")
+        return 0
     try:
         known = facts(settings, world, engine, now)
     finally:
@@ -48,10 +65,19 @@ def why_hold(settings: Settings, now: datetime, say: Callable[[str], None]) -> i
     every = list(answers(known))
     say(fitted(heading(settings, known.traded)))
     say(fitted(summary(known)))
-    for line in lines(every):
-        say(line)
+    for shown in lines(every):
+        say(shown)
+    if first_steps(known) is not None:
+        say(line(Answer("now", Level.OK, "", _doing(settings, runs))))
     say(fitted(verdict(known, every)))
     return int(any(a.level is Level.FAIL for a in every))
+
+
+def _doing(settings: Settings, runs: Callable[[int], Sequence[RunLine]]) -> str:
+    try:
+        return runs_in_words(runs(settings.dagster_port))
+    except NotReadyYet:
+        return "Dagster's web server does not answer yet"
 
 
 def summary(known: Facts) -> str:

@@ -11,8 +11,10 @@ from sqlalchemy.engine import Engine
 
 from trading_assets.candles.frame import candle_frame, to_us
 from trading_assets.candles.store import CandleStore
+from trading_assets.commands.dagster_web import RunLine
 from trading_assets.commands.why_hold import why_hold
 from trading_assets.database import positions, write
+from trading_assets.errors import NotReadyYet
 from trading_assets.exchange.model import Interval
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.settings import Settings, load_settings
@@ -36,10 +38,18 @@ class SilentWorld:
     engine: Engine
     markets: Sequence[str]
 
-    def screen(self, now: datetime = NOW) -> tuple[int, list[str]]:
-        """Exit code and lines of `why-hold`."""
+    def screen(
+        self, now: datetime = NOW, runs: Sequence[RunLine] | None = None
+    ) -> tuple[int, list[str]]:
+        """Exit code and lines of `why-hold`. runs: of Dagster, None when it does not answer."""
+
+        def asked(_port: int) -> Sequence[RunLine]:
+            if runs is None:
+                raise NotReadyYet("the Dagster web server on port 1 does not answer")
+            return runs
+
         said: list[str] = []
-        code = why_hold(self.settings, now, said.append)
+        code = why_hold(self.settings, now, said.append, asked)
         return code, said
 
     def collect(self, last_close: datetime = LAST_CLOSE) -> None:

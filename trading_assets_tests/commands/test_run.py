@@ -8,18 +8,14 @@ from typing import Any
 import pytest
 
 from trading_assets.commands import services, signal_table
-from trading_assets.commands.dagster_web import RunLine
+from trading_assets.commands.dagster_web import RunLine, runs_in_words
 from trading_assets.commands.materialize import (
     dagster_command,
     failure_lines,
     step_words,
     training_selection,
 )
-from trading_assets.commands.run import (
-    runs_in_words,
-    unsettled_markets,
-    urls,
-)
+from trading_assets.commands.run import unsettled_markets, urls
 from trading_assets.commands.supervisor import Service
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
 from trading_assets.settings import ProfileName, Settings, load_settings

@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from trading_assets.commands.dagster_web import RunLine
 from trading_assets.commands.only_one import OnlyOne
+from trading_assets.commands.why_hold import why_hold
 from trading_assets.database import verdicts, write
 from trading_assets.errors import MigrationNeeded
 from trading_assets.models.verdicts import Verdict, VerdictKind, record_verdict
@@ -17,6 +19,7 @@ from trading_assets.settings import load_settings
 from trading_assets.signals.choices import record_choice
 from trading_assets.signals.forecast import PROFILE_RULE, THRESHOLDS, threshold_rule
 from trading_assets.trading import halts
+from trading_assets.world import world_of
 from trading_assets_tests.commands.silent_world import (
     LIVELY,
     MARKETS,
@@ -361,10 +364,17 @@ def test_without_a_champion_the_gate_is_the_reason() -> None:
 
 
 def test_a_world_that_was_never_prepared_says_how() -> None:
-    from trading_assets.commands.why_hold import why_hold
-
     with pytest.raises(MigrationNeeded, match="make setup"):
         why_hold(load_settings(), NOW, print)
+
+
+def test_a_world_that_make_run_prepares_just_now_is_normal() -> None:
+    settings, said = load_settings(), list[str]()
+    folder = world_of(settings).run
+    folder.mkdir(parents=True)
+    OnlyOne(folder).starting(NOW - timedelta(seconds=4))
+    assert why_hold(settings, NOW, said.append) == 0
+    assert said == ["normal: `make run` began 4 s ago and prepares the world"]
 
 
 def test_live_without_keys_and_switch_answers_without_network() -> None:
@@ -443,7 +453,6 @@ def started(world: SilentWorld, ago: timedelta) -> None:
     """`make run` of this world runs: it is this process, and began so long ago."""
     only_one = OnlyOne(world.world.run)
     world.world.run.mkdir(parents=True, exist_ok=True)
-    only_one.write([])
     only_one.starting(NOW - ago)
 
 
@@ -458,6 +467,18 @@ def test_the_first_minutes_of_a_start_are_normal() -> None:
         "normal: `make run` began 1 min ago and trains the first models, 2 of 2 markets have none "
         "yet"
     )
+
+
+def test_during_the_first_training_it_says_what_runs() -> None:
+    world = silent_world(TWO)
+    started(world, timedelta(minutes=1))
+    runs = (
+        RunLine("1", "retrain", "STARTED", "KRW-BTC", ("swing/challenger",), ()),
+        RunLine("2", "retrain", "QUEUED", "KRW-ETH", (), ()),
+    )
+    _, lines = world.screen(runs=runs)
+    assert lines[-2] == "OK    now       KRW-BTC swing/challenger; 1 x retrain queued"
+    assert world.screen()[1][-2] == "OK    now       Dagster's web server does not answer yet"
 
 
 def test_the_first_training_is_told_per_market() -> None:
