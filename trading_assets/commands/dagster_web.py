@@ -20,9 +20,9 @@ _RUNS = """{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STAR
   ... on Runs { results { runId jobName status tags { key value }
                           stepStats { stepKey status } } } } }"""
 _FAILED = """query($since: Float) {
-  runsOrError(filter: {statuses: [FAILURE], createdAfter: $since}, limit: 10) {
-  ... on Runs { results { runId jobName status tags { key value } stepStats { stepKey status } } }
-} }"""
+  runsOrError(filter: {statuses: [FAILURE], updatedAfter: $since}, limit: 10) {
+  ... on Runs { results { runId jobName status endTime tags { key value }
+                          stepStats { stepKey status } } } } }"""
 _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name
   locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 _DAEMONS = """{ instance { daemonHealth { allDaemonStatuses {
@@ -54,12 +54,15 @@ def runs_in_progress(port: int) -> tuple[RunLine, ...]:
 
 
 def failed_runs(port: int, since: datetime) -> tuple[RunLine, ...]:
-    """The newest failed runs of those made after `since` (aware), newest first.
+    """The newest runs that failed after `since` (aware), newest first.
 
-    Raises NotReadyYet as above.
+    Also those that an earlier start had queued: a queue outlives a stop. What had failed before
+    and was only tagged since does not count. Raises NotReadyYet as above.
     """
-    answer = _ask(port, _FAILED, {"since": since.timestamp()})
-    return tuple(_run(result) for result in answer["runsOrError"].get("results", ()))
+    moment = since.timestamp()
+    answer = _ask(port, _FAILED, {"since": moment})
+    results = answer["runsOrError"].get("results", ())
+    return tuple(_run(result) for result in results if (result["endTime"] or moment) >= moment)
 
 
 def broken_locations(port: int) -> dict[str, str]:

@@ -71,12 +71,19 @@ def test_a_run_in_progress_is_told_by_its_market_and_steps() -> None:
         )
 
 
-def test_failures_are_asked_for_since_a_moment() -> None:
+def test_what_failed_since_a_moment_is_told_whenever_it_was_queued() -> None:
+    def failed(run_id: str, end_time: float | None) -> dict[str, Any]:
+        of_run = {"runId": run_id, "jobName": "retrain", "status": "FAILURE", "endTime": end_time}
+        return {**of_run, "tags": [], "stepStats": []}
+
+    # A run has no end when its process never began.
+    results = [failed("a", 1767614400.0), failed("b", 1767614399.9), failed("c", None)]
     asked: list[Any] = []
-    with answering(graphql(runsOrError={"results": []}), asked=asked) as port:
-        assert dagster_web.failed_runs(port, datetime(2026, 1, 5, 12, tzinfo=UTC)) == ()
+    with answering(graphql(runsOrError={"results": results}), asked=asked) as port:
+        found = dagster_web.failed_runs(port, datetime(2026, 1, 5, 12, tzinfo=UTC))
+    assert [run.run_id for run in found] == ["a", "c"]
     assert asked[0]["variables"] == {"since": 1767614400.0}
-    assert "createdAfter: $since" in asked[0]["query"]
+    assert "updatedAfter: $since" in asked[0]["query"]
 
 
 def test_a_location_that_does_not_load_is_named_with_its_error() -> None:
