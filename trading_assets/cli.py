@@ -370,7 +370,12 @@ def _check_names(command: Command) -> None:
 def _tell_of_other_worlds(settings: Settings) -> None:
     from trading_assets.commands.other_worlds import missed
 
-    for sentence in missed(settings):
+    try:
+        sentences = list(missed(settings))
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        # A broken file of another world must not keep this one from being halted.
+        sentences = [f"whether `make run` runs for another world cannot be read: {exc!r}"]
+    for sentence in sentences:
         print(f"!! {sentence}", file=sys.stderr)
 
 

@@ -19,6 +19,8 @@ from trading_assets.errors import SettingsError
 # to have.
 _ALIKE_FOR_US, _ALIKE_BY_CHANCE = 0.8, 0.9
 _ALIKE_GROUPS = 0.7
+# Near ours and another program's: Dagster's home is written into `.env` by `setup`.
+_OTHERS = frozenset({"DAGSTER_HOME"})
 _IF_OTHERS = " If another program reads it, unset it for this one."
 
 
@@ -85,10 +87,6 @@ def _taken_for(name: str, known: Collection[str], alike: float) -> str | None:
         return close
     near = most_like(group, groups, _ALIKE_GROUPS)
     return None if near is None else f"{near}__{inner}"
-
-
-# Near ours and another program's: Dagster's home is written into `.env` by `setup`.
-_OTHERS = frozenset({"DAGSTER_HOME"})
 
 
 def _given_to_make(environment: Mapping[str, str]) -> list[str]:

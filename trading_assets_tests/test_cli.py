@@ -111,6 +111,16 @@ def test_a_command_that_would_miss_the_world_that_runs_says_so_first(
     )
 
 
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"pid": "x"}', b"\xff"])
+def test_a_broken_file_of_another_world_keeps_nobody_from_halting(
+    content: str | bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = running("live").folder / "run.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert cli.main(["halt"]) == 1
+    assert "make setup" in capsys.readouterr().err  # what halt itself says: never prepared
+
+
 def test_nothing_is_told_of_other_worlds_when_the_own_one_runs_or_theirs_ended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

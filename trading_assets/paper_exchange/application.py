@@ -68,6 +68,7 @@ from trading_assets.paper_exchange.streams import (
     book_rows,
 )
 from trading_assets.paper_exchange.upstream import PASSED_ON, Upstream
+from trading_assets.settings import CAUTIONS
 from trading_assets.world import WORLD_HEADER
 
 WARNING = "warning"
@@ -186,7 +187,7 @@ class PaperExchange(Starlette):
                 "and cannot be raised here"
             )
         self.markets.check_listed(market)
-        known = {WARNING, *quotation.CAUTIONS}
+        known = {WARNING, *CAUTIONS}
         if not set(names) <= known:
             rule = f"flags must be among {', '.join(sorted(known))}"
             raise ValueError(f"{rule}, were {', '.join(sorted(names))}")
@@ -356,7 +357,7 @@ class PaperExchange(Starlette):
         for row in rows:
             raised = self._flags.get(row["market"])
             if raised and "market_event" in row:
-                cautions = {name: name in raised for name in quotation.CAUTIONS}
+                cautions = {name: name in raised for name in CAUTIONS}
                 row["market_event"] = {"warning": WARNING in raised, "caution": cautions}
         return rows
 

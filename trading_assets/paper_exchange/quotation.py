@@ -19,17 +19,11 @@ from trading_assets.paper_exchange.books import order_book
 from trading_assets.paper_exchange.grid import FloatArray, IntArray
 from trading_assets.paper_exchange.markets import DAY_MS, Candles, Markets, from_ms, to_ms
 from trading_assets.paper_exchange.names import english_name, korean_name
+from trading_assets.settings import CAUTIONS
 
 MAX_CANDLES = 200
 MAX_TRADES = 500
 MAX_BOOK_UNITS = 30
-CAUTIONS = (
-    "PRICE_FLUCTUATIONS",
-    "TRADING_VOLUME_SOARING",
-    "DEPOSIT_AMOUNT_SOARING",
-    "GLOBAL_PRICE_DIFFERENCES",
-    "CONCENTRATION_OF_SMALL_ACCOUNTS",
-)
 _KST_MS = 9 * 3_600_000
 _YEAR = timedelta(days=364)  # 52 weeks
 
